@@ -1,0 +1,328 @@
+"""The commands: each verb is a thin layer over one public function. Imports happen inside, so that help is instant."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from .errors import InputError
+
+OptionalText = Annotated[str | None, arg(metavar="TEXT")]
+OptionalFile = Annotated[Path | None, arg(metavar="FILE")]
+OptionalFolder = Annotated[Path | None, arg(metavar="DIR")]
+OptionalClip = Annotated[Path | None, arg(metavar="CLIP")]
+OptionalNumber = Annotated[float | None, arg(metavar="NUMBER")]
+OptionalCount = Annotated[int | None, arg(metavar="N")]
+Folder = Annotated[Path, arg(metavar="DIR")]
+Clip = Annotated[Path, arg(metavar="CLIP")]
+Scene = Annotated[Path, arg(metavar="SCENE")]
+
+DESCRIPTION = """Text, an image or a static 3D asset in; a dynamic 3D Gaussian model that plays in any browser out.
+
+Start with:
+  orbit4d generate --prompt "a fox running" --out out/fox      then open out/fox/scene.html
+
+From your own animated asset:
+  orbit4d render fox.glb --trajectory orbit --out out/clip
+  orbit4d reconstruct out/clip --out out/fox
+  orbit4d render fox.glb --trajectory front --out out/front
+  orbit4d evaluate out/fox/scene.safetensors --against out/front
+
+`orbit4d VERB --help` explains each verb."""
+
+
+def generate(
+    out: Folder,
+    prompt: OptionalText = None,
+    image: OptionalFile = None,
+    mask: OptionalFile = None,
+    static: Annotated[Path | None, arg(metavar="GLB_OR_CLIP")] = None,
+    motion: OptionalNumber = None,
+    guidance_scale: float = 3.0,
+    guidance_3d: float = 0.5,
+    seed: int = 0,
+    steps: int = 20,
+    size: int = 128,
+    fit_steps: OptionalCount = None,
+    sample_static: bool = True,
+    weights: OptionalFolder = None,
+) -> None:
+    """Make a 4D asset from a prompt, an image or a static 3D asset.
+
+    DIR receives scene.html (open it in a browser), scene.safetensors, orbit.mp4, clip/ and report.json.
+    The same seed on the same machine gives the same result.
+
+    For example:
+      orbit4d generate --prompt "a fox running" --out out/fox
+      orbit4d generate --image cat.png --prompt "a cat" --motion 0.8 --out out/cat
+      orbit4d generate --static statue.glb --seed 3 --out out/statue
+
+    Args:
+        out: Folder to write; new, empty, or an earlier output.
+        prompt: What to make, e.g. "a fox running". Combines with --image or --static.
+        image: Picture of the object, cut out (RGBA) or on a uniform background.
+        mask: Black and white picture of --image's size, white on the object, where the background is not uniform.
+        static: A GLB (its pose at time 0) or a clip of a static orbit: the object that is to move.
+        motion: Amount of motion, 0 (least) to 1 (most); the model decides when absent.
+        guidance_scale: Classifier-free guidance; 1 is none, more follows the conditions more closely.
+        guidance_3d: Weight of the 3D-aware guidance term; 0 is none.
+        seed: Seed of the noise.
+        steps: Sampling steps.
+        size: Side of the clip's frames in pixels: 64, 96 or 128.
+        fit_steps: Optimisation steps of the 4D construction; chosen by size when absent.
+        sample_static: Also sample the object frozen, for the construction to start from.
+        weights: Folder with another model; the built-in one when absent.
+    """
+    from .pipeline import generate as run
+
+    report = run(
+        out=out,
+        prompt=prompt,
+        image=image,
+        mask=mask,
+        static=static,
+        motion=motion,
+        guidance_scale=guidance_scale,
+        guidance_3d=guidance_3d,
+        seed=seed,
+        steps=steps,
+        size=size,
+        fit_steps=fit_steps,
+        sample_static=sample_static,
+        weights=weights,
+    )
+    _print_result(out, report)
+
+
+def reconstruct(
+    clip: Positional[Clip],
+    /,
+    out: Folder,
+    static_clip: OptionalClip = None,
+    steps: OptionalCount = None,
+    size: OptionalCount = None,
+    seed: int = 0,
+) -> None:
+    """Fit a 4D asset to an existing clip; the files are those of `generate`.
+
+    A clip is a folder with transforms.json (nerfstudio layout, with a `time` per frame), a transforms JSON file, or a folder
+    rendered by Diffusion4D (multi_frame*.png). Frames need an alpha channel or a uniform background.
+
+    For example:
+      orbit4d reconstruct out/clip --out out/fox
+      orbit4d reconstruct elk/transforms_multi.json --static-clip elk/transforms_multi_static.json --out out/elk
+
+    Args:
+        clip: The clip to fit.
+        out: Folder to write; new, empty, or an earlier output.
+        static_clip: The same object with time frozen, seen from all around, if there is one.
+        steps: Optimisation steps; chosen by size when absent.
+        size: Larger image side to fit at, in pixels; the clip's own when absent.
+        seed: Seed of the optimisation.
+    """
+    from .pipeline import reconstruct as run
+
+    _print_result(out, run(clip, out=out, static_clip=static_clip, steps=steps, size=size, seed=seed))
+
+
+def render(
+    asset: Annotated[Positional[Path], arg(metavar="ASSET")],
+    /,
+    out: Folder,
+    trajectory: Literal["orbit", "static", "front"] = "orbit",
+    frames: int = 24,
+    size: int = 128,
+    azimuth: float = 0.0,
+    elevation: float = 0.0,
+    animation: OptionalText = None,
+    fit: Literal["swept", "t0"] = "swept",
+    loop: bool = True,
+) -> None:
+    """Render an animated GLB to a clip: RGBA frames, depth and transforms.json.
+
+    orbit: view and time advance together. static: the orbit with time frozen at 0. front: one view, time runs.
+
+    For example:
+      orbit4d render fox.glb --trajectory orbit --out out/clip
+      orbit4d render fox.glb --trajectory front --animation Run --size 256 --out out/front
+
+    Args:
+        asset: A .glb (or .gltf) file.
+        out: Clip folder to write; new, empty, or an earlier clip.
+        trajectory: Path of the camera and of time.
+        frames: Number of frames.
+        size: Side of the frames in pixels.
+        azimuth: First view in degrees, counter-clockwise seen from above; 0 looks at the asset's front.
+        elevation: Height of the camera in degrees above the horizon.
+        animation: Name of the animation; the first when absent.
+        fit: swept: the sphere that the whole motion sweeps fills the frame. t0: the largest side at time 0 is 1.
+        loop: Repeat animations shorter than the clip; otherwise their last pose is held.
+    """
+    from .pipeline import render_asset
+
+    clip = render_asset(
+        asset,
+        out=out,
+        trajectory=trajectory,
+        frames=frames,
+        size=size,
+        azimuth=azimuth,
+        elevation=elevation,
+        animation=animation,
+        fit=fit,
+        loop=loop,
+    )
+    print(f"{len(clip)} frames of {clip.cameras.width} x {clip.cameras.height} in {out}")
+
+
+def evaluate(
+    scene: Positional[Scene],
+    /,
+    against: Clip,
+    frames: OptionalText = None,
+    save_frames: OptionalFolder = None,
+    json_: Annotated[bool, arg(name="json")] = False,
+) -> None:
+    """Score a scene against a clip: PSNR and SSIM on white, and PSNR on the foreground.
+
+    The scene is rendered with the clip's cameras at the clip's times and resolution. The foreground is where the clip's
+    alpha exceeds 0.5.
+
+    For example:
+      orbit4d evaluate out/elk/scene.safetensors --against elk/transforms_front.json --frames 2-22
+      orbit4d evaluate out/fox/scene.safetensors --against out/front --save-frames out/frames --json
+
+    Args:
+        scene: scene.safetensors, or the folder it lies in.
+        against: The clip with the true frames.
+        frames: Frames that count, e.g. 2-22 (inclusive) or 0,4-7; all when absent.
+        save_frames: Folder for pred_000.png, gt_000.png and so on, on white.
+        json_: Print JSON instead of a table.
+    """
+    from .clip import load_clip
+    from .evaluate.evaluate import evaluate_scene, format_scores
+    from .splat.io import load_scene
+
+    clip = load_clip(against)
+    report = evaluate_scene(load_scene(_scene_file(scene)), clip, frames=frames, save_frames=save_frames)
+    report = {"scene": str(scene), "against": str(against), **report}
+    print(json.dumps(report, indent=2) if json_ else format_scores(report))
+
+
+def export(
+    scene: Positional[Scene], out: Annotated[Positional[Path], arg(metavar="OUT")], /, frames: int = 24, size: int = 256
+) -> None:
+    """Write a scene for other programs: OUT.html (a page that plays), OUT.mp4 (a turntable), or a folder of PLY files.
+
+    For example:
+      orbit4d export out/fox/scene.safetensors fox.html
+      orbit4d export out/fox/scene.safetensors fox.mp4 --frames 48 --size 512
+      orbit4d export out/fox/scene.safetensors fox_ply          one 3DGS PLY per time
+
+    Args:
+        scene: scene.safetensors, or the folder it lies in.
+        out: What to write; its suffix decides: .html, .mp4, or none for a folder of PLY files.
+        frames: Times in the result.
+        size: Side of the video in pixels.
+    """
+    from .export import export_scene
+
+    export_scene(_scene_file(scene), out, frames=frames, size=size)
+    print(f"wrote {out}")
+
+
+def train(
+    preset: Positional[Literal["autoencoder", "denoiser", "tiny"]],
+    /,
+    data: Folder,
+    out: Folder,
+    steps: OptionalCount = None,
+    resume: bool = True,
+) -> None:
+    """Train the autoencoder or the denoiser; a run that was stopped continues where it was.
+
+    For example:
+      orbit4d train tiny --data out/toybox --out out/tiny       a minute, to see it work
+      orbit4d train autoencoder --data runs/clips --out runs/autoencoder
+      orbit4d train denoiser --data runs/latents --out runs/denoiser
+
+    Args:
+        preset: What to train; docs/ and the model card give the exact commands of the built-in model.
+        data: Folder with the training data of the preset.
+        out: Folder for checkpoints, logs and weights.
+        steps: Optimisation steps; the preset's when absent.
+        resume: Continue from the checkpoint in the output folder, if there is one.
+    """
+    from .diffusion.train import main as run
+
+    run(preset, data=data, out=out, steps=steps, resume=resume)
+
+
+def toybox(out: Folder, count: int = 25, seed: int = 0) -> None:
+    """Make animated, captioned GLB assets from a seed: training data, test fixtures and demo inputs without licences.
+
+    For example:
+      orbit4d toybox --count 10 --seed 1 --out out/toybox
+
+    Args:
+        out: Folder to write.
+        count: Number of assets.
+        seed: The same seed gives the same assets.
+    """
+    from .assets.toybox import write_toybox
+
+    if not 1 <= count <= 100_000:
+        raise InputError(f"--count: expected 1 to 100000, got {count}")
+    write_toybox(out, count=count, seed=seed)
+    print(f"{count} assets in {out}")
+
+
+VERBS: dict[str, Callable[..., None]] = {
+    "generate": generate,
+    "reconstruct": reconstruct,
+    "render": render,
+    "evaluate": evaluate,
+    "export": export,
+    "train": train,
+    "toybox": toybox,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one verb. Returns the exit code: 0, 2 for bad input or usage (one line on stderr), 130 when interrupted."""
+    import tyro
+
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            VERBS, prog="orbit4d", description=DESCRIPTION, args=argv, config=(FlagCreatePairsOff,)
+        )
+    except InputError as error:
+        return _fail(str(error))
+    except OSError as error:
+        if error.filename is None or error.strerror is None:
+            raise
+        return _fail(f"{error.filename}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("orbit4d: interrupted", file=sys.stderr)
+        return 130
+    except SystemExit as error:  # tyro: 0 after --help, 2 after a usage error
+        return error.code if isinstance(error.code, int) else 2
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"orbit4d: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _scene_file(path: Path) -> Path:
+    return path / "scene.safetensors" if path.is_dir() else path
+
+
+def _print_result(out: Path, report: dict) -> None:
+    print(f"{report['gaussians']} Gaussians in {report['seconds_total']:.0f} s; open {out / 'scene.html'} in a browser")

@@ -1,0 +1,173 @@
+"""Conditions from the user's files: the object of an image, cut out of its background and centred."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .clip import OrbitalClip, load_rgba
+from .errors import InputError
+
+WORKING_SIDE = 512
+"""Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
+MARGIN = 0.08
+"""Empty share of the frame on each side of the object: clips rendered with `fit="swept"` leave about as much."""
+KEY_LOW, KEY_HIGH = 0.05, 0.20
+"""Largest channel difference from the background colour below which a pixel is background, above which it is object."""
+UNIFORM_SHARE = 0.85
+"""Share of the border that must have the background colour; the object may touch the rest."""
+
+
+def load_condition_image(path: str | Path, *, mask: str | Path | None = None, size: int = 256) -> Tensor:
+    """Read an image and return its object as (4, size, size) straight RGBA in [0, 1], centred and filling the frame.
+
+    The foreground is, in this order: `mask` (an image of the same size, white or opaque where the object is), the image's own
+    alpha channel, or what differs from a uniform background found along the border.
+    Raises InputError when the file cannot be read or the foreground cannot be told; the latter message names --mask.
+    """
+    rgba = load_rgba(path)
+    if mask is not None:
+        rgba = torch.cat([rgba[:3], _load_mask(mask, rgba)])
+        rgba = _limited(rgba)
+    else:
+        rgba = _limited(rgba)
+        if not _has_useful_alpha(rgba[3]):
+            if float(rgba[3].max()) < 0.5:
+                raise InputError(f"{path}: the image is transparent everywhere; expected an object, check the file")
+            cut = cut_out(rgba[:3])
+            if cut is None:
+                raise InputError(
+                    f"{path}: cannot tell the object from its background (no alpha channel, no uniform background); "
+                    "pass --mask with a black and white image of the same size, or an RGBA image"
+                )
+            rgba = cut
+    return centred(rgba, size=size)
+
+
+def cut_out(rgb: Tensor) -> Tensor | None:
+    """(4, h, w) RGBA of what stands before a uniform background in (3, h, w) `rgb`; None when there is no such background.
+
+    Only pixels of the background's colour that are connected to the border are removed, so that a white cat on white
+    paper keeps its belly. Edge pixels get a soft alpha and lose the background's share of their colour.
+    """
+    border = torch.cat([rgb[:, 0], rgb[:, -1], rgb[:, :, 0], rgb[:, :, -1]], dim=1)
+    background = border.median(dim=1).values
+    if float(_difference(border, background[:, None]).lt(KEY_LOW).float().mean()) < UNIFORM_SHARE:
+        return None
+    difference = _difference(rgb, background[:, None, None])
+    candidate = difference < KEY_LOW
+    seed = torch.zeros_like(candidate)
+    seed[0], seed[-1], seed[:, 0], seed[:, -1] = candidate[0], candidate[-1], candidate[:, 0], candidate[:, -1]
+    outside = _reconstruct(seed, candidate)
+    near_outside = _dilate(outside, 5)
+    soft = ((difference - KEY_LOW) / (KEY_HIGH - KEY_LOW)).clamp(0, 1)
+    alpha = torch.where(near_outside, soft, torch.ones_like(soft)) * ~outside
+    alpha = alpha * _without_specks(alpha > 0)
+    share = float((alpha > 0.5).float().mean())
+    if not 0.002 < share < 0.95:
+        return None
+    colour = (rgb - (1 - alpha) * background[:, None, None]) / alpha.clamp_min(1e-3)
+    return torch.cat([colour.clamp(0, 1) * (alpha > 0), alpha[None]])
+
+
+def centred(rgba: Tensor, *, size: int, margin: float = MARGIN) -> Tensor:
+    """(4, size, size): the object of straight (4, h, w) `rgba`, its bounding box centred, its larger side (1 - 2 margin) size."""
+    rows = (rgba[3] > 0.1).any(dim=1).nonzero().flatten()
+    columns = (rgba[3] > 0.1).any(dim=0).nonzero().flatten()
+    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    side = max(bottom - top, right - left) / (1 - 2 * margin)
+    # Output pixel centres -> normalised input coordinates of grid_sample (align_corners=False: edges at -1 and 1).
+    offsets = ((torch.arange(size) + 0.5) / size - 0.5) * side
+    x = ((left + right) / 2 + offsets) / rgba.shape[2] * 2 - 1
+    y = ((top + bottom) / 2 + offsets) / rgba.shape[1] * 2 - 1
+    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None]
+    premultiplied = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])[None]
+    if side > 2 * size:  # bilinear sampling of a much larger image would alias
+        step = int(side // size)
+        premultiplied = functional.avg_pool2d(premultiplied, step, ceil_mode=True, count_include_pad=False)
+    out = functional.grid_sample(premultiplied, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    return torch.cat([(out[:3] / out[3:].clamp_min(1e-4)).clamp(0, 1) * (out[3:] > 1e-4), out[3:].clamp(0, 1)])
+
+
+def with_foreground(clip: OrbitalClip) -> OrbitalClip:
+    """The clip with an alpha channel: its own if it has one, else each frame's uniform background is removed.
+
+    Raises InputError when some frame has neither.
+    """
+    if bool((clip.alpha < 0.5).flatten(1).any(dim=1).all()):
+        return clip
+    frames = []
+    for i, frame in enumerate(clip.rgb):
+        cut = cut_out(frame)
+        if cut is None:
+            raise InputError(
+                f"clip: frame {i} has no alpha channel and no uniform background, so the object cannot be told from it; "
+                "pass RGBA frames"
+            )
+        frames.append(cut)
+    rgba = torch.stack(frames)
+    return OrbitalClip(
+        rgb=rgba[:, :3],
+        alpha=rgba[:, 3:],
+        cameras=clip.cameras,
+        times=clip.times,
+        depth=clip.depth,
+        caption=clip.caption,
+        motion_magnitude=clip.motion_magnitude,
+    )
+
+
+def _load_mask(path: str | Path, rgba: Tensor) -> Tensor:
+    mask = load_rgba(path)
+    if mask.shape != rgba.shape:
+        raise InputError(
+            f"--mask: {path} is {mask.shape[2]} x {mask.shape[1]}, the image is {rgba.shape[2]} x {rgba.shape[1]}; "
+            "they must have one size"
+        )
+    alpha = mask[3:] if _has_useful_alpha(mask[3]) else mask[:3].mean(dim=0, keepdim=True)
+    if not float((alpha > 0.5).float().mean()) > 0.0005:
+        raise InputError(f"--mask: {path} marks no object; expected white (or opaque) pixels where the object is")
+    return alpha
+
+
+def _has_useful_alpha(alpha: Tensor) -> bool:
+    return float((alpha < 0.5).float().mean()) > 0.002 and float((alpha > 0.5).float().mean()) > 0.0005
+
+
+def _limited(rgba: Tensor) -> Tensor:
+    """At most WORKING_SIDE pixels a side, averaged with premultiplied alpha."""
+    scale = WORKING_SIDE / max(rgba.shape[1:])
+    if scale >= 1:
+        return rgba
+    height, width = (max(1, round(s * scale)) for s in rgba.shape[1:])
+    stack = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])[None]
+    stack = functional.interpolate(stack, size=(height, width), mode="area")[0]
+    return torch.cat([(stack[:3] / stack[3:].clamp_min(1e-6)).clamp(0, 1), stack[3:]])
+
+
+def _difference(colours: Tensor, background: Tensor) -> Tensor:
+    return (colours - background).abs().amax(dim=0)
+
+
+def _dilate(mask: Tensor, window: int) -> Tensor:
+    return functional.max_pool2d(mask[None].float(), window, stride=1, padding=window // 2)[0] > 0
+
+
+def _reconstruct(seed: Tensor, mask: Tensor) -> Tensor:
+    """The pixels of (h, w) `mask` that are connected (8 neighbours) to `seed` inside it."""
+    current, allowed = (seed & mask).float(), mask.float()
+    while True:
+        before = current.sum()
+        for _ in range(16):
+            current = functional.max_pool2d(current[None], 3, stride=1, padding=1)[0] * allowed
+        if current.sum() == before:
+            return current > 0
+
+
+def _without_specks(mask: Tensor) -> Tensor:
+    """`mask` less the components that nowhere contain a 5 x 5 block; the mask itself if nothing would be left."""
+    eroded = ~_dilate(~mask, 5)
+    return _reconstruct(eroded, mask) if bool(eroded.any()) else mask

@@ -1,0 +1,129 @@
+"""Training of the RGBA autoencoder, and encoding of rendered clips into the latent set that the denoiser trains on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..files import atomic_path
+from .autoencoder import RGBAAutoencoder, reconstruction_loss
+from .training import EMA, Log, Optimizers, learning_rate_factor, load_checkpoint, save_checkpoint, save_half
+
+
+@dataclass(kw_only=True)
+class AutoencoderConfig:
+    """Settings of one run; `steps` may be raised or lowered on resume."""
+
+    steps: int = 6000
+    batch: int = 16
+    lr: float = 2e-3
+    ema: float = 0.998
+    seed: int = 0
+    save_every: int = 250
+    bf16: bool = True
+
+
+def load_frames(folder: Path, limit: int | None = None) -> list[tuple[dict, Tensor, Tensor]]:
+    """[(meta, frames uint8 (n, 4, h, w) premultiplied RGBA, pairs (n, 2))] of all rendered clips in `folder`, by name."""
+    files = sorted(folder.glob("*.npz"))[:limit]
+    if not files:
+        raise InputError(f"{folder}: expected rendered clips (*.npz), found none; run `orbit4d train data` first")
+    clips = []
+    for file in tqdm(files, desc="load", unit="clip"):
+        with np.load(file, allow_pickle=False) as data:
+            rgba = data["frames"].astype(np.uint16)
+            premultiplied = rgba.copy()
+            premultiplied[..., :3] = (rgba[..., :3] * rgba[..., 3:] + 127) // 255
+            frames = torch.from_numpy(premultiplied.astype(np.uint8)).permute(0, 3, 1, 2).contiguous()
+            clips.append((json.loads(str(data["meta"])), frames, torch.from_numpy(data["pairs"].astype(np.int64))))
+    return clips
+
+
+def train_autoencoder(data: Path, out: Path, *, config: AutoencoderConfig | None = None, model: RGBAAutoencoder | None = None) -> Path:
+    """Train on the frames in `data`; checkpoint and log in `out`; the result is the diffusers folder `out/autoencoder`."""
+    config = config or AutoencoderConfig()
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(config.seed)
+    model = model or RGBAAutoencoder()
+    frames = torch.cat([f for _, f, _ in load_frames(data)])
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    ema, optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=False)
+    generator = torch.Generator().manual_seed(config.seed)
+    start, seconds, checkpoint = 0, 0.0, out / "checkpoint.pt"
+    if checkpoint.is_file():
+        start, seconds = load_checkpoint(checkpoint, model=model, ema=ema, optimizers=optimizers, generator=generator)
+    log = Log(out / "log.jsonl", start_seconds=seconds)
+    for step in (bar := tqdm(range(start, config.steps), initial=start, total=config.steps, desc="autoencoder")):
+        index = torch.randint(len(frames), (config.batch,), generator=generator)
+        target = (frames[index].float() / 255).contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
+            output = model.decode_raw(model.encode_raw(target))
+        loss = reconstruction_loss(output.float(), target)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizers.step(learning_rate_factor(step, steps=config.steps))
+        ema.update(model)
+        log.add(loss=loss, mse=((output.detach().float() - target) ** 2).mean())
+        if (step + 1) % 50 == 0:
+            line = log.write(step + 1)
+            bar.set_postfix(loss=line["loss"], psnr=round(-10 * float(np.log10(line["mse"])), 2))
+        if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+            save_checkpoint(
+                checkpoint, model=model, ema=ema, optimizers=optimizers, step=step + 1, generator=generator, seconds=log.seconds
+            )
+    model.load_state_dict(ema.values)
+    _measure_latents(model, frames, generator)
+    save_half(model, model.state_dict(), out / "autoencoder")
+    return out / "autoencoder"
+
+
+@torch.no_grad()
+def _measure_latents(model: RGBAAutoencoder, frames: Tensor, generator: torch.Generator) -> None:
+    index = torch.randint(len(frames), (512,), generator=generator)
+    raw = model.encode_raw(frames[index].float() / 255)
+    model.latent_mean.copy_(raw.mean((0, 2, 3)))
+    model.latent_std.copy_(raw.std((0, 2, 3)).clamp_min(1e-3))
+
+
+@torch.no_grad()
+def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
+    """Encode all rendered clips to `out/latents.safetensors` (fp16 (n, c, 16, 16), clip, view, time index) and `clips.json`.
+
+    `clips.json` holds captions, kind and the motion magnitude m (orbit against static orbit, on white, docs/conventions.md).
+    """
+    model = RGBAAutoencoder.from_pretrained(autoencoder).eval().float()
+    out.mkdir(parents=True, exist_ok=True)
+    latents, clip_ids, pairs_all, metas = [], [], [], []
+    for i, (meta, frames, pairs) in enumerate(tqdm(load_frames(data), desc="encode", unit="clip")):
+        z = []
+        for chunk in frames.split(64):
+            with torch.autocast("cpu", torch.bfloat16):
+                z.append(model.encode((chunk.float() / 255)).half())
+        latents.append(torch.cat(z))
+        clip_ids.append(torch.full((len(pairs),), i, dtype=torch.int32))
+        pairs_all.append(pairs.int())
+        metas.append(meta | {"motion_magnitude": _motion_magnitude(frames, pairs)})
+    tensors = {"latents": torch.cat(latents), "clip": torch.cat(clip_ids), "pairs": torch.cat(pairs_all)}
+    with atomic_path(out / "latents.safetensors") as temporary:
+        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
+    with atomic_path(out / "clips.json") as temporary:
+        temporary.write_text(json.dumps(metas, indent=0))
+    return out
+
+
+def _motion_magnitude(frames: Tensor, pairs: Tensor) -> float:
+    index = {tuple(p): i for i, p in enumerate(pairs.tolist())}
+    count = max(v for v, _ in index) + 1
+    white = frames.float() / 255
+    white = white[:, :3] + 1 - white[:, 3:]
+    orbit = white[[index[i, i] for i in range(count)]]
+    static = white[[index[i, 0] for i in range(count)]]
+    return float(((orbit - static) ** 2).mean())

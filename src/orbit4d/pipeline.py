@@ -1,0 +1,340 @@
+"""The whole line as readable functions: conditions -> orbital clip -> dynamic Gaussians -> files that play."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor
+
+from .cameras import Orbit
+from .clip import OrbitalClip, load_clip, save_clip
+from .conditions import load_condition_image, with_foreground
+from .errors import InputError
+from .outputs import CLIP_FILES, check_replaceable, created_parents_removed_on_error, output_folder, write_report
+from .report import StageTimer, hardware, peak_memory_mib, versions
+
+if TYPE_CHECKING:
+    from .splat.gaussians import Gaussians4D
+
+SIZES = (64, 96, 128)
+"""Frame sizes `generate` offers: the built-in model samples 128 pixels a side, smaller ones are averaged from it."""
+MAX_RECONSTRUCT_SIZE = 512
+PLAYBACK_FPS = 12
+
+Trajectory = Literal["orbit", "static", "front"]
+
+
+def generate(
+    *,
+    out: str | Path,
+    prompt: str | None = None,
+    image: str | Path | None = None,
+    mask: str | Path | None = None,
+    static: str | Path | None = None,
+    motion: float | None = None,
+    guidance_scale: float = 3.0,
+    guidance_3d: float = 0.5,
+    seed: int = 0,
+    steps: int = 20,
+    size: int = 128,
+    fit_steps: int | None = None,
+    sample_static: bool = True,
+    weights: str | Path | None = None,
+    progress: bool = True,
+) -> dict:
+    """Make a 4D asset from a prompt, an image or a static 3D asset; write it to the folder `out`.
+
+    Args:
+        out: receives clip/, orbit.mp4, scene.safetensors, scene.html and report.json, all or nothing.
+        prompt: what to make; combines with `image` or `static`.
+        image: file that shows the object at view 0, time 0. mask: its foreground, where the file does not tell.
+        static: a GLB (its pose at time 0 is used) or a clip argument of a static orbit.
+        motion: amount of motion as a quantile in [0, 1] of the training set's; None leaves it to the model.
+        guidance_scale: diffusers convention, 1 = none. guidance_3d: weight of the 3D-aware term.
+        seed: the same seed on the same machine gives the same result.
+        steps: sampling steps. fit_steps: optimisation steps of the 4D construction; None chooses by size.
+        size: side of the clip's frames in pixels, one of SIZES.
+        sample_static: sample a static orbit too (same seed, temporal stream closed) for the construction to start from;
+            not needed when `static` is given.
+        weights: folder of another model; None is the one inside the package.
+
+    Returns: the report, as written to report.json. Raises InputError for bad input, before anything is computed.
+    """
+    # 1. Inputs
+    _check_generate(prompt, image, mask, static, motion=motion, steps=steps, size=size, fit_steps=fit_steps)
+    settings = _settings(locals())
+    timer = StageTimer()
+    with output_folder(out) as folder, _seeded(seed):
+        # 2. Conditions
+        with timer("conditions"):
+            reference = None if image is None else load_condition_image(image, mask=mask)
+            static_clip = None if static is None else load_static(static)
+
+        # 3. Sample the orbital clip, and a static orbit of the same object
+        with timer("load_model"):
+            from .diffusion.pipeline import Orbit4DPipeline
+
+            pipe = Orbit4DPipeline.from_pretrained(weights)
+
+        def sample(frozen: bool) -> OrbitalClip:
+            clip = pipe(
+                prompt=prompt,
+                image=reference,
+                static_clip=static_clip,
+                motion=None if frozen else motion,
+                guidance_scale=guidance_scale,
+                guidance_3d=guidance_3d,
+                steps=steps,
+                seed=seed,
+                static=frozen,
+                progress=progress,
+            )
+            return clip.resized(size)
+
+        with timer("sample"):
+            clip = sample(False)
+            if static_clip is not None:
+                static_clip = static_clip.resized(size)
+            elif sample_static:
+                static_clip = sample(True)
+
+        # 4. Construct the dynamic Gaussians
+        scene, fit_report = _construct(clip, static_clip, size=size, steps=fit_steps, progress=progress, timer=timer)
+
+        # 5. Write
+        title = prompt or (Path(image).stem if image else Path(static or "orbit4d").stem)
+        with timer("write"):
+            _write_asset(scene, clip, folder, title=title)
+        report = _report("generate", settings, timer, scene, clip, fit_report, weights_hash=pipe.weights_hash)
+        write_report(report, folder)
+    return report
+
+
+def reconstruct(
+    clip: str | Path | OrbitalClip,
+    *,
+    out: str | Path,
+    static_clip: str | Path | OrbitalClip | None = None,
+    steps: int | None = None,
+    size: int | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> dict:
+    """Fit dynamic Gaussians to an existing clip; write the same files as `generate` to the folder `out`.
+
+    Args:
+        clip: an OrbitalClip or a clip argument (a folder with transforms.json, a transforms JSON file, or a folder rendered by
+            Diffusion4D). Frames need an alpha channel or a uniform background.
+        static_clip: the same object with time frozen, if there is one.
+        steps: optimisation steps; None chooses by size. size: larger image side to fit at; None keeps the clip's.
+
+    Returns: the report, as written to report.json. Raises InputError for bad input, before anything is computed.
+    """
+    # 1. Inputs
+    if steps is not None and steps < 1:
+        raise InputError(f"--steps: expected at least 1, got {steps}")
+    if size is not None and not 16 <= size <= MAX_RECONSTRUCT_SIZE:
+        raise InputError(f"--size: expected 16 to {MAX_RECONSTRUCT_SIZE} pixels, got {size}")
+    settings = _settings(locals())
+    timer = StageTimer()
+    with output_folder(out) as folder, _seeded(seed):
+        with timer("read"):
+            moving = with_foreground(clip if isinstance(clip, OrbitalClip) else load_clip(clip))
+            size = size or min(max(moving.cameras.width, moving.cameras.height), MAX_RECONSTRUCT_SIZE)
+            moving = moving.resized(size)
+            if static_clip is not None:
+                still = static_clip if isinstance(static_clip, OrbitalClip) else load_clip(static_clip)
+                static_clip = with_foreground(still).resized(size)
+
+        # 2. Construct the dynamic Gaussians
+        scene, fit_report = _construct(moving, static_clip, size=size, steps=steps, progress=progress, timer=timer)
+
+        # 3. Write
+        title = moving.caption or (Path(clip).resolve().stem if isinstance(clip, str | Path) else "orbit4d")
+        with timer("write"):
+            _write_asset(scene, moving, folder, title=title)
+        report = _report("reconstruct", settings, timer, scene, moving, fit_report)
+        write_report(report, folder)
+    return report
+
+
+def render_asset(
+    asset: str | Path,
+    *,
+    out: str | Path,
+    trajectory: Trajectory = "orbit",
+    frames: int = 24,
+    size: int = 128,
+    azimuth: float = 0.0,
+    elevation: float = 0.0,
+    animation: str | None = None,
+    fit: Literal["swept", "t0"] = "swept",
+    loop: bool = True,
+) -> OrbitalClip:
+    """Render an animated GLB to a clip folder (RGBA frames, depth, transforms.json) and return the clip.
+
+    The arguments are those of `orbit4d.data.render.render_clip`. Raises InputError before rendering when `out` cannot be
+    written or holds anything but an earlier clip.
+    """
+    from .data.render import render_clip
+
+    if not 2 <= frames <= 1024:
+        raise InputError(f"--frames: expected 2 to 1024, got {frames}")
+    if not 16 <= size <= 2048:
+        raise InputError(f"--size: expected 16 to 2048 pixels, got {size}")
+    if not -89 <= elevation <= 89:
+        raise InputError(f"--elevation: expected -89 to 89 degrees, got {elevation}")
+    check_replaceable(out, files=CLIP_FILES)
+    with created_parents_removed_on_error(Path(out)):
+        clip = render_clip(
+            asset,
+            trajectory=trajectory,
+            frames=frames,
+            size=size,
+            azimuth=azimuth,
+            elevation=elevation,
+            animation=animation,
+            fit=fit,
+            loop=loop,
+        )
+        save_clip(clip, out)
+    return clip
+
+
+def load_static(path: str | Path) -> OrbitalClip:
+    """A static orbit from a GLB (its pose at time 0, rendered) or from a clip argument. Raises InputError."""
+    path = Path(path)
+    if path.suffix.lower() in (".glb", ".gltf"):
+        from .data.render import render_clip
+
+        return render_clip(path, trajectory="static", frames=24, size=128)
+    clip = with_foreground(load_clip(path))
+    return replace(clip, times=torch.zeros_like(clip.times))
+
+
+def _check_generate(
+    prompt: str | None,
+    image: str | Path | None,
+    mask: str | Path | None,
+    static: str | Path | None,
+    *,
+    motion: float | None,
+    steps: int,
+    size: int,
+    fit_steps: int | None,
+) -> None:
+    if prompt is None and image is None and static is None:
+        raise InputError("nothing to generate from: give --prompt, --image or --static")
+    if prompt is not None and not prompt.strip():
+        raise InputError('--prompt: expected a description such as "a fox running", got an empty text')
+    if image is not None and static is not None:
+        raise InputError("--image and --static: give one of them; each combines with --prompt")
+    if mask is not None and image is None:
+        raise InputError("--mask: it marks the foreground of --image, which is missing")
+    if motion is not None and not 0 <= motion <= 1:
+        raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
+    if steps < 1:
+        raise InputError(f"--steps: expected at least 1, got {steps}")
+    if fit_steps is not None and fit_steps < 1:
+        raise InputError(f"--fit-steps: expected at least 1, got {fit_steps}")
+    if size not in SIZES:
+        raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
+
+
+def _construct(
+    clip: OrbitalClip,
+    static_clip: OrbitalClip | None,
+    *,
+    size: int,
+    steps: int | None,
+    progress: bool,
+    timer: StageTimer,
+) -> tuple[Gaussians4D, dict]:
+    from .splat.fit import FitConfig, fit
+
+    config = FitConfig.for_size(size, steps)
+    with timer("construct"):
+        result = fit([clip], static_clip=static_clip, config=config, progress=progress)
+    return result.scene, {"seconds": result.seconds, "history": result.history}
+
+
+def _write_asset(scene: Gaussians4D, clip: OrbitalClip, folder: Path, *, title: str) -> None:
+    from .export.html import write_html
+    from .export.video import render_turntable, write_video
+    from .splat.io import save_scene
+
+    save_clip(clip, folder / "clip")
+    save_scene(scene, folder / "scene.safetensors")
+    size = max(256, clip.cameras.height)
+    write_video(render_turntable(scene, orbit=Orbit(frames=48), size=size), folder / "orbit.mp4", PLAYBACK_FPS * 2)
+    write_html(scene, folder / "scene.html", frames=24, title=title)
+
+
+@torch.no_grad()
+def _scores(scene: Gaussians4D, clip: OrbitalClip) -> dict:
+    """How well the scene repeats the clip it was fit to, and how much it moves (docs/conventions.md, motion magnitude)."""
+    from .evaluate.evaluate import render_scene
+    from .evaluate.metrics import composite, foreground_psnr, motion_magnitude, psnr
+
+    target = composite(clip.rgb, clip.alpha)
+    moving, _ = render_scene(scene, clip.cameras, clip.times)
+    frozen, _ = render_scene(scene, clip.cameras, torch.zeros_like(clip.times))
+    foreground = foreground_psnr(moving, target, clip.alpha)
+    return {
+        "input_psnr": round(float(_finite(psnr(moving, target)).mean()), 4),
+        "input_foreground_psnr": round(float(_finite(foreground).mean()), 4),
+        "motion_magnitude": float(motion_magnitude(moving, frozen)),
+    }
+
+
+def _report(
+    verb: str,
+    settings: dict,
+    timer: StageTimer,
+    scene: Gaussians4D,
+    clip: OrbitalClip,
+    fit_report: dict,
+    *,
+    weights_hash: str | None = None,
+) -> dict:
+    scores = _scores(scene, clip)
+    return {
+        "verb": verb,
+        "settings": settings,
+        "seed": settings["seed"],
+        "weights_hash": weights_hash,
+        "frames": len(clip),
+        "resolution": [clip.cameras.width, clip.cameras.height],
+        "gaussians": len(scene.canonical),
+        "scores": scores,
+        "seconds": timer.seconds,
+        "seconds_total": timer.total,
+        "peak_memory_mib": peak_memory_mib(),
+        "fit": fit_report,
+        "versions": versions(),
+        "hardware": hardware(),
+    }
+
+
+def _settings(arguments: dict) -> dict:
+    """The arguments of a public function, JSON-ready; clips given as objects are named by their type."""
+    plain = str | int | float | bool | None
+    described = {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items() if k not in ("out", "progress")}
+    return {k: v if isinstance(v, plain) else type(v).__name__ for k, v in described.items()}
+
+
+def _finite(values: Tensor) -> Tensor:
+    return values[torch.isfinite(values)]
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draws in the block depend on `seed` alone; the caller's random state is untouched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
