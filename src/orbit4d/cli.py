@@ -110,8 +110,8 @@ def reconstruct(
 ) -> None:
     """Fit a 4D asset to an existing clip; the files are those of `generate`.
 
-    A clip is a folder with transforms.json (nerfstudio layout, with a `time` per frame), a transforms JSON file, or a folder
-    rendered by Diffusion4D (multi_frame*.png). Frames need an alpha channel or a uniform background.
+    A clip is a folder with transforms.json (nerfstudio layout, with a `time` per frame), a transforms JSON file, or a
+    folder rendered by Diffusion4D (multi_frame*.png). Frames need an alpha channel or a uniform background.
 
     For example:
       orbit4d reconstruct out/clip --out out/fox
@@ -141,7 +141,7 @@ def render(
     elevation: float = 0.0,
     animation: OptionalText = None,
     fit: Literal["swept", "t0"] = "swept",
-    loop: bool = True,
+    loop: Literal["loop", "once", "clamp"] = "loop",
 ) -> None:
     """Render an animated GLB to a clip: RGBA frames, depth and transforms.json.
 
@@ -159,9 +159,10 @@ def render(
         size: Side of the frames in pixels.
         azimuth: First view in degrees, counter-clockwise seen from above; 0 looks at the asset's front.
         elevation: Height of the camera in degrees above the horizon.
-        animation: Name of the animation; the first when absent.
+        animation: Name or number of the animation; the first when absent.
         fit: swept: the sphere that the whole motion sweeps fills the frame. t0: the largest side at time 0 is 1.
-        loop: Repeat animations shorter than the clip; otherwise their last pose is held.
+        loop: loop: whole repetitions of a short animation. once: exactly one. clamp: 23/24 s at its own speed, last
+        pose held.
     """
     from .pipeline import render_asset
 
@@ -186,7 +187,7 @@ def evaluate(
     against: Clip,
     frames: OptionalText = None,
     save_frames: OptionalFolder = None,
-    json_: Annotated[bool, arg(name="json")] = False,
+    json_: Annotated[FlagCreatePairsOff[bool], arg(name="json")] = False,
 ) -> None:
     """Score a scene against a clip: PSNR and SSIM on white, and PSNR on the foreground.
 
@@ -206,10 +207,11 @@ def evaluate(
     """
     from .clip import load_clip
     from .evaluate.evaluate import evaluate_scene, format_scores
+    from .pipeline import scene_file
     from .splat.io import load_scene
 
     clip = load_clip(against)
-    report = evaluate_scene(load_scene(_scene_file(scene)), clip, frames=frames, save_frames=save_frames)
+    report = evaluate_scene(load_scene(scene_file(scene)), clip, frames=frames, save_frames=save_frames)
     report = {"scene": str(scene), "against": str(against), **report}
     print(json.dumps(report, indent=2) if json_ else format_scores(report))
 
@@ -230,9 +232,9 @@ def export(
         frames: Times in the result.
         size: Side of the video in pixels.
     """
-    from .export import export_scene
+    from .pipeline import export_scene
 
-    export_scene(_scene_file(scene), out, frames=frames, size=size)
+    export_scene(scene, out, frames=frames, size=size)
     print(f"wrote {out}")
 
 
@@ -298,9 +300,7 @@ def main(argv: list[str] | None = None) -> int:
     import tyro
 
     try:
-        tyro.extras.subcommand_cli_from_dict(
-            VERBS, prog="orbit4d", description=DESCRIPTION, args=argv, config=(FlagCreatePairsOff,)
-        )
+        tyro.extras.subcommand_cli_from_dict(VERBS, prog="orbit4d", description=DESCRIPTION, args=argv)
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
@@ -318,10 +318,6 @@ def main(argv: list[str] | None = None) -> int:
 def _fail(message: str) -> int:
     print(f"orbit4d: error: {' '.join(message.split())}", file=sys.stderr)
     return 2
-
-
-def _scene_file(path: Path) -> Path:
-    return path / "scene.safetensors" if path.is_dir() else path
 
 
 def _print_result(out: Path, report: dict) -> None:

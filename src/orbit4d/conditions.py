@@ -15,8 +15,8 @@ WORKING_SIDE = 512
 """Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
 MARGIN = 0.08
 """Empty share of the frame on each side of the object: clips rendered with `fit="swept"` leave about as much."""
-KEY_LOW, KEY_HIGH = 0.05, 0.20
-"""Largest channel difference from the background colour below which a pixel is background, above which it is object."""
+KEY = 0.05
+"""Largest channel difference from the background colour up to which a pixel counts as background."""
 UNIFORM_SHARE = 0.85
 """Share of the border that must have the background colour; the object may touch the rest."""
 
@@ -24,8 +24,8 @@ UNIFORM_SHARE = 0.85
 def load_condition_image(path: str | Path, *, mask: str | Path | None = None, size: int = 256) -> Tensor:
     """Read an image and return its object as (4, size, size) straight RGBA in [0, 1], centred and filling the frame.
 
-    The foreground is, in this order: `mask` (an image of the same size, white or opaque where the object is), the image's own
-    alpha channel, or what differs from a uniform background found along the border.
+    The foreground is, in this order: `mask` (an image of the same size, white or opaque where the object is), the
+    image's own alpha channel, or what differs from a uniform background found along the border.
     Raises InputError when the file cannot be read or the foreground cannot be told; the latter message names --mask.
     """
     rgba = load_rgba(path)
@@ -48,22 +48,24 @@ def load_condition_image(path: str | Path, *, mask: str | Path | None = None, si
 
 
 def cut_out(rgb: Tensor) -> Tensor | None:
-    """(4, h, w) RGBA of what stands before a uniform background in (3, h, w) `rgb`; None when there is no such background.
+    """(4, h, w) RGBA of what stands before the uniform background of (3, h, w) `rgb`; None when there is none.
 
     Only pixels of the background's colour that are connected to the border are removed, so that a white cat on white
     paper keeps its belly. Edge pixels get a soft alpha and lose the background's share of their colour.
     """
     border = torch.cat([rgb[:, 0], rgb[:, -1], rgb[:, :, 0], rgb[:, :, -1]], dim=1)
     background = border.median(dim=1).values
-    if float(_difference(border, background[:, None]).lt(KEY_LOW).float().mean()) < UNIFORM_SHARE:
+    if float(_difference(border, background[:, None]).lt(KEY).float().mean()) < UNIFORM_SHARE:
         return None
     difference = _difference(rgb, background[:, None, None])
-    candidate = difference < KEY_LOW
+    candidate = difference < KEY
     seed = torch.zeros_like(candidate)
     seed[0], seed[-1], seed[:, 0], seed[:, -1] = candidate[0], candidate[-1], candidate[:, 0], candidate[:, -1]
     outside = _reconstruct(seed, candidate)
     near_outside = _dilate(outside, 5)
-    soft = ((difference - KEY_LOW) / (KEY_HIGH - KEY_LOW)).clamp(0, 1)
+    # Along the edge, a pixel's share of object is how far it stands from the background compared with its neighbourhood.
+    solid = functional.max_pool2d(difference[None], 7, stride=1, padding=3)[0]
+    soft = ((difference - KEY) / (solid - KEY).clamp_min(1e-3)).clamp(0, 1)
     alpha = torch.where(near_outside, soft, torch.ones_like(soft)) * ~outside
     alpha = alpha * _without_specks(alpha > 0)
     share = float((alpha > 0.5).float().mean())
@@ -74,7 +76,7 @@ def cut_out(rgb: Tensor) -> Tensor | None:
 
 
 def centred(rgba: Tensor, *, size: int, margin: float = MARGIN) -> Tensor:
-    """(4, size, size): the object of straight (4, h, w) `rgba`, its bounding box centred, its larger side (1 - 2 margin) size."""
+    """(4, size, size): the object of straight (4, h, w) `rgba`, bounding box centred, side (1 - 2 margin) size."""
     rows = (rgba[3] > 0.1).any(dim=1).nonzero().flatten()
     columns = (rgba[3] > 0.1).any(dim=0).nonzero().flatten()
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
@@ -104,7 +106,7 @@ def with_foreground(clip: OrbitalClip) -> OrbitalClip:
         cut = cut_out(frame)
         if cut is None:
             raise InputError(
-                f"clip: frame {i} has no alpha channel and no uniform background, so the object cannot be told from it; "
+                f"clip: frame {i} has no alpha channel and no uniform background, so its object cannot be told; "
                 "pass RGBA frames"
             )
         frames.append(cut)

@@ -18,8 +18,8 @@ CLIP_FILES = r"transforms\.json|frame_\d{3,}\.png|depth_\d{3,}\.npy"
 def check_replaceable(folder: str | Path, *, files: str, argument: str = "--out") -> None:
     """Make sure that replacing `folder` whole loses nothing of the user's.
 
-    Raises InputError, naming `argument`, unless `folder` is absent, empty, or holds only files whose names match the regular
-    expression `files` (that is: the output of an earlier run).
+    Raises InputError, naming `argument`, unless `folder` is absent, empty, or holds only files whose names match the
+    regular expression `files` (that is: the output of an earlier run).
     """
     folder = Path(folder)
     if not folder.exists():
@@ -33,7 +33,8 @@ def check_replaceable(folder: str | Path, *, files: str, argument: str = "--out"
 
 @contextmanager
 def output_folder(out: str | Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `out` when the block ends without an error; on an error nothing is left behind.
+    """Yield a temporary folder that becomes `out` when the block ends without an error; on an error nothing is left
+    behind.
 
     Raises InputError before the block when `out` cannot be written, is a file, or is a folder that is neither empty nor
     the output of an earlier run (recognised by the `report.json` of orbit4d in it).

@@ -15,6 +15,7 @@ from .cameras import Orbit
 from .clip import OrbitalClip, load_clip, save_clip
 from .conditions import load_condition_image, with_foreground
 from .errors import InputError
+from .files import ensure_writable_parent
 from .outputs import CLIP_FILES, check_replaceable, created_parents_removed_on_error, output_folder, write_report
 from .report import StageTimer, hardware, peak_memory_mib, versions
 
@@ -27,6 +28,8 @@ MAX_RECONSTRUCT_SIZE = 512
 PLAYBACK_FPS = 12
 
 Trajectory = Literal["orbit", "static", "front"]
+Fit = Literal["swept", "t0"]
+Loop = Literal["loop", "once", "clamp"]
 
 
 def generate(
@@ -128,7 +131,8 @@ def reconstruct(
     """Fit dynamic Gaussians to an existing clip; write the same files as `generate` to the folder `out`.
 
     Args:
-        clip: an OrbitalClip or a clip argument (a folder with transforms.json, a transforms JSON file, or a folder rendered by
+        clip: an OrbitalClip or a clip argument (a folder with transforms.json, a transforms JSON file, or a folder
+        rendered by
             Diffusion4D). Frames need an alpha channel or a uniform background.
         static_clip: the same object with time frozen, if there is one.
         steps: optimisation steps; None chooses by size. size: larger image side to fit at; None keeps the clip's.
@@ -173,13 +177,13 @@ def render_asset(
     azimuth: float = 0.0,
     elevation: float = 0.0,
     animation: str | None = None,
-    fit: Literal["swept", "t0"] = "swept",
-    loop: bool = True,
+    fit: Fit = "swept",
+    loop: Loop = "loop",
 ) -> OrbitalClip:
     """Render an animated GLB to a clip folder (RGBA frames, depth, transforms.json) and return the clip.
 
-    The arguments are those of `orbit4d.data.render.render_clip`. Raises InputError before rendering when `out` cannot be
-    written or holds anything but an earlier clip.
+    The arguments are those of `orbit4d.data.render.render_clip`. Raises InputError before rendering when `out` cannot
+    be written or holds anything but an earlier clip.
     """
     from .data.render import render_clip
 
@@ -191,6 +195,7 @@ def render_asset(
         raise InputError(f"--elevation: expected -89 to 89 degrees, got {elevation}")
     check_replaceable(out, files=CLIP_FILES)
     with created_parents_removed_on_error(Path(out)):
+        ensure_writable_parent(Path(out))
         clip = render_clip(
             asset,
             trajectory=trajectory,
@@ -204,6 +209,54 @@ def render_asset(
         )
         save_clip(clip, out)
     return clip
+
+
+def export_scene(scene: str | Path | Gaussians4D, out: str | Path, *, frames: int = 24, size: int = 256) -> Path:
+    """Write a scene for other programs; the suffix of `out` decides.
+
+    `.html`: a page that plays. `.mp4`: a turntable of `frames` frames, `size` pixels a side. No suffix: a folder with
+    one 3DGS PLY for each of `frames` times. `scene` is a Gaussians4D, a scene file or the folder that holds
+    scene.safetensors.
+    Raises InputError for an unreadable scene, another suffix, or an `out` that cannot be written.
+    """
+    from .splat.io import load_scene
+
+    out = Path(out)
+    if not 2 <= frames <= 1024:
+        raise InputError(f"--frames: expected 2 to 1024, got {frames}")
+    if not 16 <= size <= 2048:
+        raise InputError(f"--size: expected 16 to 2048 pixels, got {size}")
+    if out.suffix.lower() not in (".html", ".mp4", ""):
+        raise InputError(
+            f"{out}: expected a name ending in .html or .mp4, or a folder name without suffix for PLY files"
+        )
+    if out.suffix and out.is_dir():
+        raise InputError(f"{out}: is a folder, expected a file name; choose another name")
+    if not out.suffix:
+        check_replaceable(out, files=r".*\.ply", argument="OUT")
+    loaded = load_scene(scene_file(scene)) if isinstance(scene, str | Path) else scene
+    with created_parents_removed_on_error(out):
+        ensure_writable_parent(out)
+        match out.suffix.lower():
+            case ".html":
+                from .export.html import write_html
+
+                write_html(loaded, out, frames=frames, title=out.stem)
+            case ".mp4":
+                from .export.video import render_turntable, write_video
+
+                write_video(render_turntable(loaded, orbit=Orbit(frames=frames), size=size), out, PLAYBACK_FPS)
+            case _:
+                from .export.ply import write_ply_sequence
+
+                write_ply_sequence(loaded, out, frames)
+    return out
+
+
+def scene_file(path: str | Path) -> Path:
+    """The scene file that `path` names: itself, or scene.safetensors in the folder that it is."""
+    path = Path(path)
+    return path / "scene.safetensors" if path.is_dir() else path
 
 
 def load_static(path: str | Path) -> OrbitalClip:
@@ -277,7 +330,7 @@ def _write_asset(scene: Gaussians4D, clip: OrbitalClip, folder: Path, *, title: 
 
 @torch.no_grad()
 def _scores(scene: Gaussians4D, clip: OrbitalClip) -> dict:
-    """How well the scene repeats the clip it was fit to, and how much it moves (docs/conventions.md, motion magnitude)."""
+    """How well the scene repeats the clip it was fit to, and how much it moves (docs/conventions.md)."""
     from .evaluate.evaluate import render_scene
     from .evaluate.metrics import composite, foreground_psnr, motion_magnitude, psnr
 

@@ -16,7 +16,7 @@ REPORTED = ("orbit4d", "torch", "numpy", "diffusers", "transformers", "moderngl"
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the packages that decide a result; "source tree" for an orbit4d that is not installed."""
+    """Versions of Python and of the packages that decide a result; "source tree" for an orbit4d not installed."""
     out = {"python": platform.python_version()}
     for name in REPORTED:
         try:

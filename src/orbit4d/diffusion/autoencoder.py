@@ -17,15 +17,16 @@ FACTOR = 8
 
 
 class _ResBlock(nn.Module):
+    """Residual block without normalisation: it trains on crops and runs on whole frames."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(8, width)
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
         nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.silu(self.conv1(F.silu(self.norm(x)))))
+        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
 
 
 class RGBAAutoencoder(ModelMixin, ConfigMixin):

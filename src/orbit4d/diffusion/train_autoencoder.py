@@ -22,8 +22,10 @@ from .training import EMA, Log, Optimizers, learning_rate_factor, load_checkpoin
 class AutoencoderConfig:
     """Settings of one run; `steps` may be raised or lowered on resume."""
 
-    steps: int = 6000
-    batch: int = 16
+    steps: int = 3000
+    batch: int = 24
+    crop: int = 64
+    """Side of the square training crops, in pixels; most of a frame is empty, crops lie where the object is."""
     lr: float = 2e-3
     ema: float = 0.998
     seed: int = 0
@@ -62,8 +64,7 @@ def train_autoencoder(data: Path, out: Path, *, config: AutoencoderConfig | None
         start, seconds = load_checkpoint(checkpoint, model=model, ema=ema, optimizers=optimizers, generator=generator)
     log = Log(out / "log.jsonl", start_seconds=seconds)
     for step in (bar := tqdm(range(start, config.steps), initial=start, total=config.steps, desc="autoencoder")):
-        index = torch.randint(len(frames), (config.batch,), generator=generator)
-        target = (frames[index].float() / 255).contiguous(memory_format=torch.channels_last)
+        target = _crops(frames, config, generator).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
             output = model.decode_raw(model.encode_raw(target))
         loss = reconstruction_loss(output.float(), target)
@@ -83,6 +84,22 @@ def train_autoencoder(data: Path, out: Path, *, config: AutoencoderConfig | None
     _measure_latents(model, frames, generator)
     save_half(model, model.state_dict(), out / "autoencoder")
     return out / "autoencoder"
+
+
+def _crops(frames: Tensor, config: AutoencoderConfig, generator: torch.Generator) -> Tensor:
+    """(batch, 4, crop, crop): each crop is centred (on the 8-pixel lattice) near a random foreground pixel of its frame."""
+    size, crop, out = frames.shape[-1], min(config.crop, frames.shape[-1]), []
+    index = torch.randint(len(frames), (config.batch,), generator=generator)
+    for frame in frames[index]:
+        covered = torch.nonzero(frame[3, ::8, ::8])
+        row, column = size // 2, size // 2
+        if len(covered):
+            row, column = (covered[int(torch.randint(len(covered), (), generator=generator))] * 8).tolist()
+        jitter = torch.randint(-3, 4, (2,), generator=generator) * 8
+        y = min(max(row - crop // 2 + int(jitter[0]), 0), size - crop) // 8 * 8
+        x = min(max(column - crop // 2 + int(jitter[1]), 0), size - crop) // 8 * 8
+        out.append(frame[:, y : y + crop, x : x + crop])
+    return torch.stack(out).float() / 255
 
 
 @torch.no_grad()

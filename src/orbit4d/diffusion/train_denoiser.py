@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from tqdm import tqdm
@@ -59,9 +60,9 @@ class LatentSet:
         try:
             tensors = load_file(folder / "latents.safetensors")
             self.clips: list[dict] = json.loads((folder / "clips.json").read_text())
-        except (OSError, ValueError) as error:
+            self.latents, self.clip_ids, pairs = tensors["latents"], tensors["clip"].long(), tensors["pairs"].long()
+        except (OSError, ValueError, KeyError, SafetensorError) as error:
             raise InputError(f"{folder}: expected latents.safetensors and clips.json ({error}); run `orbit4d train data`") from error
-        self.latents, self.clip_ids, pairs = tensors["latents"], tensors["clip"].long(), tensors["pairs"].long()
         count = int(pairs.max()) + 1
         self.index = torch.full((len(self.clips), count, count), -1)
         self.index[self.clip_ids, pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs))

@@ -69,7 +69,8 @@ def evaluate_scene(
         save_frames: folder for `pred_000.png`, `gt_000.png`... on white, numbered by the clip's frames; it must be new,
             empty or one that this function wrote.
 
-    Returns: a JSON-ready dict: `mean` and `frames` (psnr and foreground_psnr in dB, ssim; a figure is None where it is not
+    Returns: a JSON-ready dict: `mean` and `frames` (psnr and foreground_psnr in dB, ssim; a figure is None where it
+    is not
     defined: no foreground pixel, or identical images), `samples`, `resolution`, `versions`, `hardware`. `mean` averages
     the per-frame figures that are defined; `samples` counts them.
     """

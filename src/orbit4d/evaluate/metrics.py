@@ -18,7 +18,7 @@ def composite(rgb: Tensor, alpha: Tensor, *, background: float = 1.0) -> Tensor:
 
 
 def psnr(prediction: Tensor, target: Tensor) -> Tensor:
-    """(t,) peak signal-to-noise ratio in dB over all pixels and channels of frames (t, c, h, w); inf where identical."""
+    """(t,) peak signal-to-noise ratio in dB over pixels and channels of (t, c, h, w) frames; inf where identical."""
     _check_same(prediction, target)
     return _decibels((prediction - target).square().flatten(1).mean(dim=1))
 
@@ -34,8 +34,9 @@ def foreground_psnr(prediction: Tensor, target: Tensor, alpha: Tensor) -> Tensor
 def ssim(prediction: Tensor, target: Tensor) -> Tensor:
     """(t,) structural similarity of frames (t, c, h, w), data range 1.
 
-    Wang et al. 2004: 11 x 11 Gaussian window of sigma 1.5 (applied as two 1-D passes), K1 = 0.01, K2 = 0.03, per channel,
-    averaged over channels and over the positions whose window lies inside the image. Frames must be 11 pixels a side or more.
+    Wang et al.: 11 x 11 Gaussian window of sigma 1.5 (applied as two 1-D passes), K1 = 0.01, K2 = 0.03, per channel,
+    averaged over channels and over the positions whose window lies inside the image. Frames must be 11 pixels a side
+    or more.
     """
     _check_same(prediction, target)
     if min(prediction.shape[-2:]) < SSIM_WINDOW:
@@ -55,8 +56,8 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
 def motion_magnitude(orbit: Tensor, static_orbit: Tensor) -> Tensor:
     """m = mean over frames, pixels and channels of (V - V0)^2, a scalar.
 
-    `orbit` and `static_orbit` (t, 3, h, w) are the moving orbit and the orbit of the same cameras with time frozen at 0, both
-    composited on white. Does not depend on resolution or length. See docs/conventions.md.
+    `orbit` and `static_orbit` (t, 3, h, w) are the moving orbit and the orbit of the same cameras with time frozen at
+    0, both composited on white. Does not depend on resolution or length. See docs/conventions.md.
     """
     _check_same(orbit, static_orbit)
     return (orbit - static_orbit).square().mean()

@@ -1,0 +1,2 @@
+#define O4D_NAMESPACE base
+#include "kernel.inl"

@@ -1,0 +1,327 @@
+"""4D construction: from orbital clips to dynamic 3D Gaussians, coarse to fine.
+
+1. hull: Gaussians on the visual hull of the silhouettes;
+2. coarse: the canonical Gaussians alone, on the static orbit if there is one, else on all frames;
+3. fine: canonical Gaussians, control nodes and their ST-HexPlane together on all frames. With a static orbit the
+   canonical state is that moment, and the window of times that is seen widens from it, so that motion is *tracked*:
+   every new frame starts from the pose of its neighbour.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from ..clip import OrbitalClip
+from ..errors import InputError
+from .deform import ControlNodes, farthest_points
+from .fit_frames import Frames, check_clips, gather_frames
+from .fit_optim import Canonical, LearningRates, build_optimizer, set_decay
+from .gaussians import Gaussians, Gaussians4D
+from .hull import Hull, hull_gaussians, visual_hull
+from .losses import acceleration, anisotropy, dssim, rigidity
+from .rasterize import render_batch
+
+
+@dataclass(kw_only=True)
+class LossWeights:
+    """One weight a loss; 0 switches it off."""
+
+    l1: float = 0.8
+    """Mean absolute colour error on a random background."""
+    dssim: float = 0.2
+    """(1 - SSIM) / 2."""
+    alpha: float = 0.3
+    """Mean absolute error of alpha."""
+    rigidity: float = 0.05
+    """As-rigid-as-possible motion of neighbouring nodes: the prior that carries what is not seen."""
+    acceleration: float = 1.0
+    """Squared second difference of node positions over one frame spacing, relative to half the object's extent, x 1000."""
+    plane_space: float = 1e-3
+    """Total variation of the HexPlane over space."""
+    plane_time: float = 1e-2
+    """Squared second differences of the temporal planes over time."""
+    anisotropy: float = 0.02
+    """Needle-shaped Gaussians."""
+    opacity: float = 0.002
+    """Mean opacity: what adds nothing fades, and is relocated."""
+    scale: float = 0.02
+    """Mean Gaussian size relative to half the object's extent."""
+
+
+@dataclass(kw_only=True)
+class FitConfig:
+    """Everything that decides a construction, beside the clips."""
+
+    steps: int = 1500
+    """Optimisation steps, coarse and fine together."""
+    coarse_share: float = 0.25
+    """Share of the steps spent on the canonical Gaussians alone."""
+    widen_share: float = 0.5
+    """Share of the fine steps over which the window of times widens (with a static orbit)."""
+    static_share: float = 0.25
+    """Share of the fine stage's frames drawn from the static orbit."""
+    gaussians: int = 8000
+    """How many Gaussians the scene holds, from start to end."""
+    frames_per_step: int = 4
+    """Frames rendered in a step."""
+    size: int = 256
+    """Pixels of the larger image side that is fitted; larger clips are reduced to it."""
+    hull_resolution: int = 112
+    """Voxels along the longest side of the visual hull."""
+    nodes: int = 384
+    """Control nodes of the motion."""
+    skinning_neighbors: int = 4
+    """Nodes that carry a Gaussian."""
+    graph_neighbors: int = 8
+    """Neighbours of a node in the rigidity graph."""
+    spatial_resolutions: tuple[int, ...] = (8, 24)
+    """Cells of the spatial planes, one number a level."""
+    temporal_resolutions: tuple[int, ...] = (8, 16)
+    """Knots of the temporal planes over [0, 1], one number a level."""
+    relocate_every: int = 100
+    """Steps between relocations of dead Gaussians."""
+    relocate_share: float = 0.04
+    """Share of the Gaussians that move in a relocation, at least where that many have a use elsewhere."""
+    rates: LearningRates = field(default_factory=LearningRates)
+    weights: LossWeights = field(default_factory=LossWeights)
+    seed: int = 0
+    """The same seed, clips and thread count give the same scene."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "gaussians", "frames_per_step", "size", "nodes", "relocate_every"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("coarse_share", "widen_share", "static_share", "relocate_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}")
+
+    @classmethod
+    def for_size(cls, size: int, steps: int | None = None) -> FitConfig:
+        """Defaults for images of `size` pixels; `steps` overrides how long it runs."""
+        small = size <= 160
+        return cls(
+            size=size,
+            steps=steps or (600 if small else 2500),
+            gaussians=6000 if small else 10000,
+            frames_per_step=3 if small else 4,
+            hull_resolution=96 if small else 128,
+        )
+
+
+@dataclass(kw_only=True)
+class FitResult:
+    """A constructed scene, its training history (one dict of figures every few steps), and the seconds that it took."""
+
+    scene: Gaussians4D
+    history: list[dict]
+    seconds: float
+
+
+def fit(
+    clips: OrbitalClip | list[OrbitalClip],
+    *,
+    static_clip: OrbitalClip | None = None,
+    config: FitConfig | None = None,
+    progress: bool = True,
+) -> FitResult:
+    """Construct a dynamic 3D Gaussian scene from one or more clips of one object.
+
+    `clips` show it moving; `static_clip` shows one moment of it from all around (all its times equal). Both may have any
+    size; they are fitted at `config.size`. Raises InputError for clips that cannot be used.
+    """
+    started = time.perf_counter()
+    clips = [clips] if isinstance(clips, OrbitalClip) else list(clips)
+    config = config or FitConfig.for_size(max(clips[0].rgb.shape[-2:])) if clips else FitConfig()
+    everything = clips + ([static_clip] if static_clip is not None else [])
+    check_clips(everything)
+    anchor = _anchor_time(static_clip)
+    frames = gather_frames(everything, size=config.size)
+    generator = torch.Generator().manual_seed(config.seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        hull_clip = static_clip or _longest(clips)
+        hull = visual_hull(hull_clip, moving=static_clip is None, resolution=config.hull_resolution)
+        initial = hull_gaussians(hull, hull_clip, count=config.gaussians, generator=generator)
+        trainer = _Trainer(frames, initial, hull, anchor=anchor, config=config, generator=generator)
+        history = trainer.run(progress=progress)
+    return FitResult(scene=trainer.scene(), history=history, seconds=time.perf_counter() - started)
+
+
+def _anchor_time(static_clip: OrbitalClip | None) -> float | None:
+    if static_clip is None:
+        return None
+    low, high = float(static_clip.times.min()), float(static_clip.times.max())
+    if high - low > 1e-4:
+        raise InputError(f"static_clip: all its times must be equal, got {low}..{high}; pass the moving clip as a clip")
+    return low
+
+
+def _longest(clips: list[OrbitalClip]) -> OrbitalClip:
+    return max(clips, key=len)
+
+
+class _Trainer:
+    """The state of one construction; `run` is the loop, the other methods are its parts in order."""
+
+    def __init__(
+        self,
+        frames: Frames,
+        initial: Gaussians,
+        hull: Hull,
+        *,
+        anchor: float | None,
+        config: FitConfig,
+        generator: torch.Generator,
+    ) -> None:
+        self.frames, self.config, self.generator, self.anchor = frames, config, generator, anchor
+        self.extent = hull.half_extent
+        self.canonical = Canonical(initial)
+        self.nodes = ControlNodes(
+            nodes=hull.surface[farthest_points(hull.surface, config.nodes)],
+            neighbors=config.skinning_neighbors,
+            graph_neighbors=config.graph_neighbors,
+            field={
+                "center": tuple(hull.center.tolist()),
+                "half_extent": 1.05 * hull.half_extent,
+                "spatial_resolutions": config.spatial_resolutions,
+                "temporal_resolutions": config.temporal_resolutions,
+                "anchor_time": anchor,
+            },
+        )
+        self.graph = self.nodes.graph()
+        self.log_gains = nn.Parameter(torch.zeros(int(frames.clip.max()) + 1))
+        self.optimizer = build_optimizer(self.canonical, self.nodes, self.log_gains, config.rates, extent=self.extent)
+        self.static = frames.clip == int(frames.clip.max()) if anchor is not None else torch.zeros(len(frames), dtype=bool)
+        self.spacing = _frame_spacing(frames.times[~self.static])
+        self.coarse_steps = int(config.coarse_share * config.steps)
+        self.window = (0.0, 1.0)
+        self.skin = self.nodes.skin(self.canonical.means.detach())
+
+    def run(self, *, progress: bool) -> list[dict]:
+        history = []
+        bar = tqdm(total=self.config.steps, desc="construct", unit="step", disable=not progress)
+        smoothed = None
+        for step in range(self.config.steps):
+            fine = step >= self.coarse_steps
+            if fine:
+                self._widen_window(step)
+            index = self._draw_frames(fine=fine)
+            terms = self._losses(self.frames[index], fine=fine)
+            loss = torch.stack([value for name, value in terms.items() if name != "mse"]).sum()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.canonical.note_demand()
+            done = step / self.config.steps
+            set_decay(self.optimizer, done, max(0.0, step - self.coarse_steps) / max(1, self.config.steps - self.coarse_steps))
+            self.optimizer.step()
+            self._maintain(step)
+            mse = float(terms["mse"])
+            smoothed = mse if smoothed is None else 0.95 * smoothed + 0.05 * mse
+            bar.update()
+            if step % 20 == 0 or step == self.config.steps - 1:
+                figures = {name: round(float(value), 6) for name, value in terms.items()}
+                history.append({"step": step, "stage": "fine" if fine else "coarse", "psnr": _decibels(smoothed), **figures})
+                bar.set_postfix_str(f"{history[-1]['stage']} {history[-1]['psnr']:.1f} dB")
+        bar.close()
+        return history
+
+    def scene(self) -> Gaussians4D:
+        canonical = Gaussians(**{k: v.clone() for k, v in vars(self.canonical.gaussians.detach()).items()})
+        return Gaussians4D(canonical=canonical, deformation=self.nodes.requires_grad_(False))
+
+    def _widen_window(self, step: int) -> None:
+        """The times that the fine stage may see: from the anchor outwards, all after `widen_share` of its steps."""
+        if self.anchor is None:
+            return
+        fine_steps = max(1, self.config.steps - self.coarse_steps)
+        share = (step - self.coarse_steps + 1) / max(1.0, self.config.widen_share * fine_steps)
+        if share >= 1:
+            self.window = (0.0, 1.0)
+            return
+        reach = share * max(self.anchor, 1 - self.anchor) + self.spacing
+        window = (max(0.0, self.anchor - reach), min(1.0, self.anchor + reach))
+        self.nodes.field.hold_outside(*window)
+        self.window = window
+
+    def _draw_frames(self, *, fine: bool) -> Tensor:
+        count = self.config.frames_per_step
+        if not fine:
+            pool = self.static if self.anchor is not None else ~self.static
+            return self._choose(pool, count)
+        inside = ~self.static & (self.frames.times >= self.window[0] - 1e-6) & (self.frames.times <= self.window[1] + 1e-6)
+        if self.anchor is None:
+            return self._choose(inside, count)
+        still = int((torch.rand(count, generator=self.generator) < self.config.static_share).sum())
+        return torch.cat([self._choose(self.static, still), self._choose(inside, count - still)])
+
+    def _choose(self, mask: Tensor, count: int) -> Tensor:
+        pool = mask.nonzero()[:, 0]
+        order = torch.cat([torch.randperm(len(pool), generator=self.generator) for _ in range(-(-count // len(pool)))])
+        return pool[order[:count]]
+
+    def _losses(self, batch: Frames, *, fine: bool) -> dict[str, Tensor]:
+        """Weighted terms, and the unweighted `mse` of the colours for the log."""
+        weights, gaussians = self.config.weights, self.canonical.gaussians
+        terms: dict[str, Tensor] = {}
+        v = len(batch)
+        if fine:
+            d = self.spacing
+            motion = self.nodes.motion(torch.cat([batch.times, batch.times - d, batch.times + d]).clamp(0, 1))
+            now = replace(motion, **{k: value[:v] for k, value in vars(motion).items()})
+            means, quats, log_scales = self.nodes.carry(gaussians, now, self.skin)
+            terms |= self._motion_terms(motion, batch.times)
+        else:
+            means, quats, log_scales = (
+                value.expand(v, *value.shape) for value in (gaussians.means, gaussians.quats, gaussians.log_scales)
+            )
+        drawn = render_batch(
+            means, quats, log_scales, gaussians.logit_opacities, gaussians.sh, batch.cameras, background=None
+        )
+        gains = (self.log_gains - self.log_gains.mean()).exp()[batch.clip][:, None, None, None]
+        background = torch.rand(v, 3, 1, 1, generator=self.generator)
+        prediction = gains * drawn.rgb + (1 - drawn.alpha) * background
+        target = batch.premultiplied + (1 - batch.alpha) * background
+        terms["l1"] = weights.l1 * (prediction - target).abs().mean()
+        terms["dssim"] = weights.dssim * dssim(prediction, target)
+        terms["alpha"] = weights.alpha * (drawn.alpha - batch.alpha).abs().mean()
+        terms["anisotropy"] = weights.anisotropy * anisotropy(gaussians.log_scales)
+        terms["opacity"] = weights.opacity * gaussians.logit_opacities.sigmoid().mean()
+        terms["scale"] = weights.scale * gaussians.log_scales.exp().mean() / self.extent
+        terms["mse"] = (prediction.detach() - target).square().mean()
+        return terms
+
+    def _motion_terms(self, motion, times: Tensor) -> dict[str, Tensor]:
+        weights, v = self.config.weights, len(times)
+        now, before, after = motion.positions[:v], motion.positions[v : 2 * v], motion.positions[2 * v :]
+        # At the ends of the clip one neighbour in time is missing: no acceleration is known there.
+        inner = (times - self.spacing > -1e-6) & (times + self.spacing < 1 + 1e-6)
+        terms = {"rigidity": weights.rigidity * rigidity(self.nodes.nodes, motion, self.graph)}
+        if bool(inner.any()):
+            uneven = acceleration(before[inner], now[inner], after[inner]) / self.extent**2
+            terms["acceleration"] = weights.acceleration * 1000 * uneven
+        space, smooth = self.nodes.field.total_variation()
+        terms["plane_space"], terms["plane_time"] = weights.plane_space * space, weights.plane_time * smooth
+        return terms
+
+    def _maintain(self, step: int) -> None:
+        """Relocation while there is time to settle, and skinning weights that follow the moving means."""
+        every = self.config.relocate_every
+        if (step + 1) % every == 0 and step < 0.8 * self.config.steps:
+            self.canonical.relocate(self.optimizer, share=self.config.relocate_share, generator=self.generator)
+        if (step + 1) % 25 == 0 or (step + 1) % every == 0 or step == self.config.steps - 1:
+            self.skin = self.nodes.skin(self.canonical.means.detach())
+
+
+def _frame_spacing(times: Tensor) -> float:
+    """Median distance in time of neighbouring frames, within [0.001, 0.5]."""
+    steps = times.unique().diff()
+    return float(steps.median().clamp(1e-3, 0.5)) if len(steps) else 0.5
+
+
+def _decibels(mse: float) -> float:
+    return round(float(-10 * torch.log10(torch.tensor(max(mse, 1e-12)))), 3)

@@ -1,0 +1,106 @@
+"""The training frames of a construction: every clip at one size, cropped to the object, ready to be drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..cameras import Cameras
+from ..clip import OrbitalClip
+from ..errors import InputError
+
+CROP_MARGIN = 8
+"""Pixels of empty background kept around the object, so that Gaussians that leave it are still seen and punished."""
+CROP_MULTIPLE = 16
+
+
+@dataclass(kw_only=True)
+class Frames:
+    """f frames: premultiplied rgb (f, 3, h, w), alpha (f, 1, h, w), cameras, times (f,) and the clip each came from (f,)."""
+
+    premultiplied: Tensor
+    alpha: Tensor
+    cameras: Cameras
+    times: Tensor
+    clip: Tensor
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, index: Tensor) -> Frames:
+        return Frames(
+            premultiplied=self.premultiplied[index],
+            alpha=self.alpha[index],
+            cameras=self.cameras[index],
+            times=self.times[index],
+            clip=self.clip[index],
+        )
+
+
+def check_clips(clips: list[OrbitalClip]) -> None:
+    """Raise InputError for clips that cannot be constructed from."""
+    if not clips:
+        raise InputError("clips: expected at least one clip, got none")
+    for i, clip in enumerate(clips):
+        for name in ("rgb", "alpha", "times"):
+            if not torch.isfinite(getattr(clip, name)).all():
+                raise InputError(f"clip {i}: {name} holds NaN or infinity; render or generate it again")
+        if float(clip.times.min()) < 0 or float(clip.times.max()) > 1:
+            raise InputError(f"clip {i}: times must lie in [0, 1], got {float(clip.times.min())}..{float(clip.times.max())}")
+
+
+def gather_frames(clips: list[OrbitalClip], *, size: int) -> Frames:
+    """All frames of `clips` at `size` pixels on the larger side, cropped to what all silhouettes together cover."""
+    clips = [clip.resized(size) for clip in clips]
+    shapes = {tuple(clip.rgb.shape[-2:]) for clip in clips}
+    if len(shapes) > 1:
+        raise InputError(f"clips: all clips must have one aspect ratio, got sizes {sorted(shapes)}")
+    cameras = Cameras(
+        camera_to_world=torch.cat([clip.cameras.camera_to_world for clip in clips]),
+        intrinsics=torch.cat([clip.cameras.intrinsics for clip in clips]),
+        width=clips[0].cameras.width,
+        height=clips[0].cameras.height,
+    )
+    frames = Frames(
+        premultiplied=torch.cat([clip.rgb * clip.alpha for clip in clips]),
+        alpha=torch.cat([clip.alpha for clip in clips]),
+        cameras=cameras,
+        times=torch.cat([clip.times for clip in clips]),
+        clip=torch.cat([torch.full((len(clip),), i) for i, clip in enumerate(clips)]),
+    )
+    return _cropped(frames)
+
+
+def _cropped(frames: Frames) -> Frames:
+    """One common crop: rendering and losses cost by the pixel, and most of an orbit's pixels are empty."""
+    covered = frames.alpha.amax(dim=(0, 1)) > 0
+    rows, columns = covered.any(dim=1).nonzero()[:, 0], covered.any(dim=0).nonzero()[:, 0]
+    if len(rows) == 0:
+        raise InputError("clips: alpha is empty in every frame; the object must be cut out of its background")
+    top, bottom = _span(int(rows[0]), int(rows[-1]) + 1, frames.cameras.height)
+    left, right = _span(int(columns[0]), int(columns[-1]) + 1, frames.cameras.width)
+    intrinsics = frames.cameras.intrinsics.clone()
+    intrinsics[:, 0, 2] -= left
+    intrinsics[:, 1, 2] -= top
+    return replace(
+        frames,
+        premultiplied=frames.premultiplied[..., top:bottom, left:right].contiguous(),
+        alpha=frames.alpha[..., top:bottom, left:right].contiguous(),
+        cameras=Cameras(
+            camera_to_world=frames.cameras.camera_to_world,
+            intrinsics=intrinsics,
+            width=right - left,
+            height=bottom - top,
+        ),
+    )
+
+
+def _span(first: int, last: int, limit: int) -> tuple[int, int]:
+    """[first, last) with a margin, grown to a multiple of the rasteriser's tile where the image allows."""
+    first, last = max(first - CROP_MARGIN, 0), min(last + CROP_MARGIN, limit)
+    missing = -(last - first) % CROP_MULTIPLE
+    first = max(first - missing // 2, 0)
+    last = min(first + -(-(last - first) // CROP_MULTIPLE) * CROP_MULTIPLE, limit)
+    return first, last

@@ -1,0 +1,147 @@
+"""`Gaussians4D` as one safetensors file: exact round trip, no code in the file."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..files import atomic_path
+from .deform import ControlNodes
+from .gaussians import Deformation, Gaussians, Gaussians4D
+from .hexplane import STHexPlane
+
+FORMAT = "orbit4d.scene"
+VERSION = 1
+MAX_FILE_BYTES = 4 * 2**30
+MAX_HEADER_JSON = 2**20
+MAX_GAUSSIANS = 20_000_000
+MAX_SIZE = 4096
+"""Largest number that a deformation's config may hold: planes of more cells, wider layers or more nodes are refused."""
+DEFORMATIONS: dict[str, type[STHexPlane] | type[ControlNodes]] = {
+    STHexPlane.kind: STHexPlane,
+    ControlNodes.kind: ControlNodes,
+}
+CANONICAL = ("means", "quats", "log_scales", "logit_opacities", "sh")
+
+
+def save_scene(scene: Gaussians4D, path: str | Path, *, metadata: dict | None = None) -> Path:
+    """Write `scene` to `path` (.safetensors), atomically; `metadata` is any JSON-ready dict.
+
+    Tensors: `canonical.*` and `deformation.*`, float32. The header's `orbit4d` entry is JSON: format, version, the
+    deformation's kind and config, metadata. Raises InputError for another suffix or an unwritable folder.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: expected a name that ends in .safetensors, got {path.suffix or 'no suffix'}")
+    tensors = {f"canonical.{name}": getattr(scene.canonical, name) for name in CANONICAL}
+    deformation = scene.deformation
+    header: dict = {"format": FORMAT, "version": VERSION, "deformation": None, "metadata": metadata or {}}
+    if deformation is not None:
+        if deformation.kind not in DEFORMATIONS:
+            raise InputError(f"scene: deformation kind {deformation.kind!r} cannot be saved; known: {sorted(DEFORMATIONS)}")
+        header["deformation"] = {"kind": deformation.kind, "config": deformation.config()}
+        tensors |= {f"deformation.{name}": value for name, value in deformation.state_dict().items()}
+    tensors = {name: value.detach().float().cpu().contiguous().clone() for name, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={"orbit4d": json.dumps(header)})
+    return path
+
+
+def load_metadata(path: str | Path) -> dict:
+    """The `metadata` that `save_scene` was given. Raises InputError for files that are not orbit4d scenes."""
+    return _read_header(Path(path))["metadata"]
+
+
+def load_scene(path: str | Path) -> Gaussians4D:
+    """Read a scene written by `save_scene`, on the CPU. Raises InputError for damaged or foreign files."""
+    path = Path(path)
+    header = _read_header(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: the tensors cannot be read ({error}); the file is damaged, write it again") from error
+    for name, value in tensors.items():
+        if value.dtype != torch.float32 or not torch.isfinite(value).all():
+            raise InputError(f"{path}: tensor {name} must be finite float32, got {value.dtype}; the file is damaged")
+    missing = [name for name in CANONICAL if f"canonical.{name}" not in tensors]
+    if missing:
+        raise InputError(f"{path}: canonical Gaussians lack {', '.join(missing)}; the file is damaged, write it again")
+    try:
+        canonical = Gaussians(**{name: tensors[f"canonical.{name}"] for name in CANONICAL})
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{path}: {error}; the file is damaged, write it again") from error
+    if len(canonical) > MAX_GAUSSIANS:
+        raise InputError(f"{path}: {len(canonical)} Gaussians, at most {MAX_GAUSSIANS} are read")
+    state = {name.removeprefix("deformation."): t for name, t in tensors.items() if name.startswith("deformation.")}
+    return Gaussians4D(canonical=canonical, deformation=_deformation(header["deformation"], state, path))
+
+
+def _deformation(entry: object, state: dict[str, Tensor], path: Path) -> Deformation | None:
+    if entry is None:
+        return None
+    if not isinstance(entry, dict) or not isinstance(entry.get("config"), dict):
+        raise InputError(f"{path}: 'deformation' in the header must hold 'kind' and 'config'; the file is damaged")
+    kind = entry.get("kind")
+    if not isinstance(kind, str) or kind not in DEFORMATIONS:
+        raise InputError(
+            f"{path}: deformation kind {kind!r} is unknown here (known: {', '.join(sorted(DEFORMATIONS))}); "
+            "the file comes from a newer orbit4d, update it"
+        )
+    _check_bounded(entry["config"], path)
+    try:
+        # On the meta device nothing is allocated until the state dict has been checked against the config.
+        with torch.device("meta"):
+            module = DEFORMATIONS[kind](**entry["config"])
+        expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise InputError(f"{path}: the config of its {kind} deformation is not valid ({error})") from error
+    got = {name: tuple(value.shape) for name, value in state.items()}
+    if expected != got:
+        wrong = sorted(set(expected.items()) ^ set(got.items()))[0]
+        raise InputError(f"{path}: deformation tensors do not fit their config (at {wrong[0]}); the file is damaged")
+    module = DEFORMATIONS[kind](**entry["config"])
+    module.load_state_dict(state)
+    assert isinstance(module, nn.Module)
+    return module.requires_grad_(False)
+
+
+def _check_bounded(value: object, path: Path, depth: int = 0) -> None:
+    if isinstance(value, dict | list):
+        if depth > 4 or len(value) > 64:
+            raise InputError(f"{path}: the deformation's config is too large; the file is damaged")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_bounded(item, path, depth + 1)
+    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= MAX_SIZE):
+        raise InputError(f"{path}: the deformation's config holds {value}, at most {MAX_SIZE} is read")
+
+
+def _read_header(path: Path) -> dict:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a scene (.safetensors) written by orbit4d")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"{path}: larger than {MAX_FILE_BYTES // 2**30} GiB; expected a scene written by orbit4d")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("orbit4d")
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as safetensors ({error}); damaged, or not an orbit4d scene") from error
+    if text is None or len(text) > MAX_HEADER_JSON:
+        raise InputError(f"{path}: a safetensors file, but not a scene: its header has no readable 'orbit4d' entry")
+    try:
+        header = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: its 'orbit4d' header entry is not JSON; the file is damaged") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("metadata"), dict):
+        raise InputError(f"{path}: its header does not describe an orbit4d scene; pass a file that orbit4d wrote")
+    if header.get("version") != VERSION:
+        raise InputError(f"{path}: scene format version {header.get('version')!r}, this orbit4d reads {VERSION}; update it")
+    header.setdefault("deformation", None)
+    return header

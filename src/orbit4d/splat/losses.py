@@ -1,0 +1,61 @@
+"""Losses of the construction, each a plain function that returns a scalar."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from .deform import NodeMotion
+
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+
+
+def dssim(prediction: Tensor, target: Tensor) -> Tensor:
+    """(1 - SSIM) / 2 of frames (v, c, h, w) in [0, 1], averaged; 0 where they are equal.
+
+    11 x 11 Gaussian window of sigma 1.5 as two 1-D depthwise passes over both images and their products at once.
+    """
+    c1, c2 = 0.01**2, 0.03**2
+    channels = prediction.shape[1]
+    stack = torch.cat([prediction, target, prediction.square(), target.square(), prediction * target], dim=1)
+    blurred = _blur(stack)
+    mx, my, xx, yy, xy = blurred.split(channels, dim=1)
+    similarity = (2 * mx * my + c1) * (2 * (xy - mx * my) + c2)
+    similarity = similarity / ((mx.square() + my.square() + c1) * (xx - mx.square() + yy - my.square() + c2))
+    return (1 - similarity).mean() / 2
+
+
+def _blur(frames: Tensor) -> Tensor:
+    channels, pad = frames.shape[1], SSIM_WINDOW // 2
+    offsets = torch.arange(SSIM_WINDOW, dtype=frames.dtype, device=frames.device) - pad
+    window = torch.exp(-offsets.square() / (2 * SSIM_SIGMA**2))
+    window = (window / window.sum()).expand(channels, 1, SSIM_WINDOW)
+    frames = functional.conv2d(frames, window[..., None], groups=channels, padding=(pad, 0))
+    return functional.conv2d(frames, window[:, :, None], groups=channels, padding=(0, pad))
+
+
+def rigidity(canonical: Tensor, motion: NodeMotion, graph: Tensor) -> Tensor:
+    """As-rigid-as-possible energy of nodes (m, 3) whose neighbours are `graph` (m, k), over the v times of `motion`.
+
+    |p'_k - p'_j - R_j (p_k - p_j)| / |p_k - p_j|, averaged. Not squared: it tolerates a few bent edges (joints) and keeps
+    the rest stiff, where squares would spread the bending over the whole body.
+    """
+    rest = canonical[graph] - canonical[:, None]
+    moved = motion.positions[:, graph] - motion.positions[:, :, None]
+    turned = (motion.rotations[:, :, None] @ rest[..., None])[..., 0]
+    length = rest.norm(dim=-1).clamp_min(1e-6)
+    return ((moved - turned).square().sum(-1) + (0.01 * length).square()).sqrt().div(length).mean() - 0.01
+
+
+def acceleration(before: Tensor, now: Tensor, after: Tensor) -> Tensor:
+    """Squared second difference of node positions (v, m, 3) at t - d, t, t + d: how unevenly they move, in world units."""
+    return (before - 2 * now + after).square().sum(-1).mean()
+
+
+def anisotropy(log_scales: Tensor, *, limit: float = 4.0) -> Tensor:
+    """How far the longest axis of log scales (n, 3) exceeds `limit` times the middle one: needles look wrong unseen."""
+    ordered = log_scales.sort(dim=-1).values
+    ratio = ordered[:, 2] - ordered[:, 1]
+    return (ratio - torch.log(torch.tensor(limit))).clamp_min(0).mean()

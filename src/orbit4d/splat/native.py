@@ -1,0 +1,45 @@
+"""Finding and loading the C++ core (`liborbit4d_core`), a plain shared library behind a C ABI."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+ABI_VERSION = 1
+_POINTER = ctypes.c_void_p
+_INT = ctypes.c_int
+
+
+def _candidates() -> list[Path]:
+    """Where the library may lie: beside this file (wheel), or in site-packages (editable install, sources elsewhere)."""
+    name = {"darwin": "liborbit4d_core.dylib", "win32": "liborbit4d_core.dll"}.get(sys.platform, "liborbit4d_core.so")
+    package = sys.modules[__package__]
+    folders = [Path(__file__).parent, *(Path(p) for p in getattr(package, "__path__", []))]
+    folders += [Path(p) / "orbit4d" / "splat" for p in sys.path if p.endswith("site-packages")]
+    return [folder / name for folder in dict.fromkeys(folders)]
+
+
+@lru_cache(maxsize=1)
+def library() -> ctypes.CDLL:
+    """The loaded core. Raises ImportError, saying how to build it, when it is missing or of another version."""
+    found = next((c for c in _candidates() if c.is_file()), None)
+    if found is None:
+        raise ImportError("orbit4d's C++ core is not built; run `pip install .` in the source tree (needs a C++17 compiler)")
+    core = ctypes.CDLL(str(found))
+    if core.o4d_abi_version() != ABI_VERSION:
+        raise ImportError(f"{found}: built from other sources (ABI {core.o4d_abi_version()}, expected {ABI_VERSION}); run `pip install .` again")
+    core.o4d_forward.restype = _POINTER
+    core.o4d_forward.argtypes = [_INT] * 5 + [_POINTER] * 12
+    core.o4d_backward.restype = None
+    core.o4d_backward.argtypes = [_POINTER] * 10
+    core.o4d_free.restype = None
+    core.o4d_free.argtypes = [_POINTER]
+    core.o4d_instruction_set.restype = ctypes.c_char_p
+    return core
+
+
+def instruction_set() -> str:
+    """The kernels in use on this machine: "avx2" or "base"."""
+    return library().o4d_instruction_set().decode()
