@@ -17,7 +17,7 @@ from orbit4d.clip import load_clip
 ELK_FOV = 2 * math.degrees(math.atan(18 / 50))
 """Blender's default camera: 50 mm lens, 36 mm sensor."""
 
-# Antler tips of the elk at the static clip's time, found by carving the silhouettes of the other 23 views (not of frame 6)
+# Antler tips of the elk at the static clip's time, found by carving the silhouettes of the other 23 views (not 6)
 # on a 4 mm grid: the outermost points to the two sides, and the highest ones, which stand before the head.
 ELK_TIPS = ((-0.006, -0.478, 0.344), (-0.026, 0.478, 0.348), (0.2967, -0.2293, 0.4807), (0.2956, 0.2276, 0.4816))
 

@@ -207,7 +207,7 @@ def evaluate(
     """
     from .clip import load_clip
     from .evaluate.evaluate import evaluate_scene, format_scores
-    from .pipeline import scene_file
+    from .export.by_suffix import scene_file
     from .splat.io import load_scene
 
     clip = load_clip(against)
@@ -219,7 +219,7 @@ def evaluate(
 def export(
     scene: Positional[Scene], out: Annotated[Positional[Path], arg(metavar="OUT")], /, frames: int = 24, size: int = 256
 ) -> None:
-    """Write a scene for other programs: OUT.html (a page that plays), OUT.mp4 (a turntable), or a folder of PLY files.
+    """Write a scene for other programs: a page that plays, a turntable video, or a folder of PLY files.
 
     For example:
       orbit4d export out/fox/scene.safetensors fox.html
@@ -228,11 +228,11 @@ def export(
 
     Args:
         scene: scene.safetensors, or the folder it lies in.
-        out: What to write; its suffix decides: .html, .mp4, or none for a folder of PLY files.
+        out: What to write; its suffix decides: .html, .mp4, .gif, .webp, or none for a folder of PLY files.
         frames: Times in the result.
         size: Side of the video in pixels.
     """
-    from .pipeline import export_scene
+    from .export.by_suffix import export_scene
 
     export_scene(scene, out, frames=frames, size=size)
     print(f"wrote {out}")

@@ -88,8 +88,8 @@ def centred(rgba: Tensor, *, size: int, margin: float = MARGIN) -> Tensor:
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None]
     premultiplied = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])[None]
     if side > 2 * size:  # bilinear sampling of a much larger image would alias
-        step = int(side // size)
-        premultiplied = functional.avg_pool2d(premultiplied, step, ceil_mode=True, count_include_pad=False)
+        smaller = [max(1, round(s * size / side)) for s in rgba.shape[1:]]
+        premultiplied = functional.interpolate(premultiplied, size=smaller, mode="area")
     out = functional.grid_sample(premultiplied, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     return torch.cat([(out[:3] / out[3:].clamp_min(1e-4)).clamp(0, 1) * (out[3:] > 1e-4), out[3:].clamp(0, 1)])
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
 
 from .cameras import Orbit
 from .clip import OrbitalClip, load_clip, save_clip
@@ -69,7 +68,10 @@ def generate(
     Returns: the report, as written to report.json. Raises InputError for bad input, before anything is computed.
     """
     # 1. Inputs
-    _check_generate(prompt, image, mask, static, motion=motion, steps=steps, size=size, fit_steps=fit_steps)
+    _check_conditions(prompt=prompt, image=image, mask=mask, static=static, motion=motion)
+    _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
+    if size not in SIZES:
+        raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())
     timer = StageTimer()
     with output_folder(out) as folder, _seeded(seed):
@@ -107,7 +109,9 @@ def generate(
                 static_clip = sample(True)
 
         # 4. Construct the dynamic Gaussians
-        scene, fit_report = _construct(clip, static_clip, size=size, steps=fit_steps, progress=progress, timer=timer)
+        scene, fit_report = _construct(
+            clip, static_clip, size=size, steps=fit_steps, seed=seed, progress=progress, timer=timer
+        )
 
         # 5. Write
         title = prompt or (Path(image).stem if image else Path(static or "orbit4d").stem)
@@ -140,8 +144,7 @@ def reconstruct(
     Returns: the report, as written to report.json. Raises InputError for bad input, before anything is computed.
     """
     # 1. Inputs
-    if steps is not None and steps < 1:
-        raise InputError(f"--steps: expected at least 1, got {steps}")
+    _check_settings(seed=seed, steps=steps)
     if size is not None and not 16 <= size <= MAX_RECONSTRUCT_SIZE:
         raise InputError(f"--size: expected 16 to {MAX_RECONSTRUCT_SIZE} pixels, got {size}")
     settings = _settings(locals())
@@ -156,7 +159,9 @@ def reconstruct(
                 static_clip = with_foreground(still).resized(size)
 
         # 2. Construct the dynamic Gaussians
-        scene, fit_report = _construct(moving, static_clip, size=size, steps=steps, progress=progress, timer=timer)
+        scene, fit_report = _construct(
+            moving, static_clip, size=size, steps=steps, seed=seed, progress=progress, timer=timer
+        )
 
         # 3. Write
         title = moving.caption or (Path(clip).resolve().stem if isinstance(clip, str | Path) else "orbit4d")
@@ -191,6 +196,8 @@ def render_asset(
         raise InputError(f"--frames: expected 2 to 1024, got {frames}")
     if not 16 <= size <= 2048:
         raise InputError(f"--size: expected 16 to 2048 pixels, got {size}")
+    if not -360 <= azimuth <= 360:
+        raise InputError(f"--azimuth: expected -360 to 360 degrees, got {azimuth}")
     if not -89 <= elevation <= 89:
         raise InputError(f"--elevation: expected -89 to 89 degrees, got {elevation}")
     check_replaceable(out, files=CLIP_FILES)
@@ -211,54 +218,6 @@ def render_asset(
     return clip
 
 
-def export_scene(scene: str | Path | Gaussians4D, out: str | Path, *, frames: int = 24, size: int = 256) -> Path:
-    """Write a scene for other programs; the suffix of `out` decides.
-
-    `.html`: a page that plays. `.mp4`: a turntable of `frames` frames, `size` pixels a side. No suffix: a folder with
-    one 3DGS PLY for each of `frames` times. `scene` is a Gaussians4D, a scene file or the folder that holds
-    scene.safetensors.
-    Raises InputError for an unreadable scene, another suffix, or an `out` that cannot be written.
-    """
-    from .splat.io import load_scene
-
-    out = Path(out)
-    if not 2 <= frames <= 1024:
-        raise InputError(f"--frames: expected 2 to 1024, got {frames}")
-    if not 16 <= size <= 2048:
-        raise InputError(f"--size: expected 16 to 2048 pixels, got {size}")
-    if out.suffix.lower() not in (".html", ".mp4", ""):
-        raise InputError(
-            f"{out}: expected a name ending in .html or .mp4, or a folder name without suffix for PLY files"
-        )
-    if out.suffix and out.is_dir():
-        raise InputError(f"{out}: is a folder, expected a file name; choose another name")
-    if not out.suffix:
-        check_replaceable(out, files=r".*\.ply", argument="OUT")
-    loaded = load_scene(scene_file(scene)) if isinstance(scene, str | Path) else scene
-    with created_parents_removed_on_error(out):
-        ensure_writable_parent(out)
-        match out.suffix.lower():
-            case ".html":
-                from .export.html import write_html
-
-                write_html(loaded, out, frames=frames, title=out.stem)
-            case ".mp4":
-                from .export.video import render_turntable, write_video
-
-                write_video(render_turntable(loaded, orbit=Orbit(frames=frames), size=size), out, PLAYBACK_FPS)
-            case _:
-                from .export.ply import write_ply_sequence
-
-                write_ply_sequence(loaded, out, frames)
-    return out
-
-
-def scene_file(path: str | Path) -> Path:
-    """The scene file that `path` names: itself, or scene.safetensors in the folder that it is."""
-    path = Path(path)
-    return path / "scene.safetensors" if path.is_dir() else path
-
-
 def load_static(path: str | Path) -> OrbitalClip:
     """A static orbit from a GLB (its pose at time 0, rendered) or from a clip argument. Raises InputError."""
     path = Path(path)
@@ -270,16 +229,13 @@ def load_static(path: str | Path) -> OrbitalClip:
     return replace(clip, times=torch.zeros_like(clip.times))
 
 
-def _check_generate(
+def _check_conditions(
+    *,
     prompt: str | None,
     image: str | Path | None,
     mask: str | Path | None,
     static: str | Path | None,
-    *,
     motion: float | None,
-    steps: int,
-    size: int,
-    fit_steps: int | None,
 ) -> None:
     if prompt is None and image is None and static is None:
         raise InputError("nothing to generate from: give --prompt, --image or --static")
@@ -291,12 +247,24 @@ def _check_generate(
         raise InputError("--mask: it marks the foreground of --image, which is missing")
     if motion is not None and not 0 <= motion <= 1:
         raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
-    if steps < 1:
-        raise InputError(f"--steps: expected at least 1, got {steps}")
-    if fit_steps is not None and fit_steps < 1:
-        raise InputError(f"--fit-steps: expected at least 1, got {fit_steps}")
-    if size not in SIZES:
-        raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
+
+
+def _check_settings(
+    *,
+    seed: int,
+    steps: int | None,
+    fit_steps: int | None = None,
+    guidance_scale: float = 1.0,
+    guidance_3d: float = 0.0,
+) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed: expected a number from 0 to 2^63 - 1, got {seed}")
+    for name, value in (("--steps", steps), ("--fit-steps", fit_steps)):
+        if value is not None and value < 1:
+            raise InputError(f"{name}: expected at least 1, got {value}")
+    for name, number in (("--guidance-scale", guidance_scale), ("--guidance-3d", guidance_3d)):
+        if not 0 <= number <= 100:
+            raise InputError(f"{name}: expected a number from 0 to 100, got {number}")
 
 
 def _construct(
@@ -305,12 +273,13 @@ def _construct(
     *,
     size: int,
     steps: int | None,
+    seed: int,
     progress: bool,
     timer: StageTimer,
 ) -> tuple[Gaussians4D, dict]:
     from .splat.fit import FitConfig, fit
 
-    config = FitConfig.for_size(size, steps)
+    config = replace(FitConfig.for_size(size, steps), seed=seed)
     with timer("construct"):
         result = fit([clip], static_clip=static_clip, config=config, progress=progress)
     return result.scene, {"seconds": result.seconds, "history": result.history}
@@ -324,25 +293,8 @@ def _write_asset(scene: Gaussians4D, clip: OrbitalClip, folder: Path, *, title: 
     save_clip(clip, folder / "clip")
     save_scene(scene, folder / "scene.safetensors")
     size = max(256, clip.cameras.height)
-    write_video(render_turntable(scene, orbit=Orbit(frames=48), size=size), folder / "orbit.mp4", PLAYBACK_FPS * 2)
+    write_video(render_turntable(scene, orbit=Orbit(frames=48), size=size), folder / "orbit.mp4", fps=2 * PLAYBACK_FPS)
     write_html(scene, folder / "scene.html", frames=24, title=title)
-
-
-@torch.no_grad()
-def _scores(scene: Gaussians4D, clip: OrbitalClip) -> dict:
-    """How well the scene repeats the clip it was fit to, and how much it moves (docs/conventions.md)."""
-    from .evaluate.evaluate import render_scene
-    from .evaluate.metrics import composite, foreground_psnr, motion_magnitude, psnr
-
-    target = composite(clip.rgb, clip.alpha)
-    moving, _ = render_scene(scene, clip.cameras, clip.times)
-    frozen, _ = render_scene(scene, clip.cameras, torch.zeros_like(clip.times))
-    foreground = foreground_psnr(moving, target, clip.alpha)
-    return {
-        "input_psnr": round(float(_finite(psnr(moving, target)).mean()), 4),
-        "input_foreground_psnr": round(float(_finite(foreground).mean()), 4),
-        "motion_magnitude": float(motion_magnitude(moving, frozen)),
-    }
 
 
 def _report(
@@ -355,7 +307,8 @@ def _report(
     *,
     weights_hash: str | None = None,
 ) -> dict:
-    scores = _scores(scene, clip)
+    from .evaluate.evaluate import input_scores
+
     return {
         "verb": verb,
         "settings": settings,
@@ -364,7 +317,7 @@ def _report(
         "frames": len(clip),
         "resolution": [clip.cameras.width, clip.cameras.height],
         "gaussians": len(scene.canonical),
-        "scores": scores,
+        "scores": input_scores(scene, clip),
         "seconds": timer.seconds,
         "seconds_total": timer.total,
         "peak_memory_mib": peak_memory_mib(),
@@ -379,10 +332,6 @@ def _settings(arguments: dict) -> dict:
     plain = str | int | float | bool | None
     described = {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items() if k not in ("out", "progress")}
     return {k: v if isinstance(v, plain) else type(v).__name__ for k, v in described.items()}
-
-
-def _finite(values: Tensor) -> Tensor:
-    return values[torch.isfinite(values)]
 
 
 @contextmanager

@@ -50,8 +50,8 @@ class Orbit4DPipeline:
             digest.update(file.read_bytes())
         motion = json.loads((folder / "pipeline.json").read_text())
         return cls(
-            autoencoder=RGBAAutoencoder.from_pretrained(folder / "autoencoder", use_safetensors=True),
-            denoiser=Denoiser.from_pretrained(folder / "denoiser", use_safetensors=True),
+            autoencoder=RGBAAutoencoder.from_pretrained(folder / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False),
+            denoiser=Denoiser.from_pretrained(folder / "denoiser", use_safetensors=True, low_cpu_mem_usage=False),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
             motion=motion,
             weights_hash=digest.hexdigest()[:16],

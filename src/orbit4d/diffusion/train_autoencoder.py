@@ -116,7 +116,7 @@ def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
 
     `clips.json` holds captions, kind and the motion magnitude m (orbit against static orbit, on white, docs/conventions.md).
     """
-    model = RGBAAutoencoder.from_pretrained(autoencoder).eval().float()
+    model = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
     out.mkdir(parents=True, exist_ok=True)
     latents, clip_ids, pairs_all, metas = [], [], [], []
     for i, (meta, frames, pairs) in enumerate(tqdm(load_frames(data), desc="encode", unit="clip")):

@@ -16,7 +16,7 @@ from ..files import atomic_folder
 from ..outputs import check_replaceable
 from ..report import hardware, versions
 from ..splat.gaussians import Gaussians4D
-from .metrics import SSIM_WINDOW, composite, foreground_psnr, psnr, ssim
+from .metrics import SSIM_WINDOW, composite, foreground_psnr, motion_magnitude, psnr, ssim
 
 METRICS = ("psnr", "foreground_psnr", "ssim")
 FRAME_FILES = r"(pred|gt)_\d{3,}\.png"
@@ -89,12 +89,11 @@ def evaluate_scene(
         "foreground_psnr": foreground_psnr(prediction, target, chosen.alpha).tolist(),
         "ssim": ssim(prediction, target).tolist(),
     }
-    defined = {name: [v for v in scores[name] if math.isfinite(v)] for name in METRICS}
     if save_frames is not None:
         _write_frames(Path(save_frames), numbers, prediction, target)
     return {
-        "mean": {name: _rounded(sum(v) / len(v)) if v else None for name, v in defined.items()},
-        "samples": {name: len(v) for name, v in defined.items()},
+        "mean": {name: _mean(scores[name]) for name in METRICS},
+        "samples": {name: sum(map(math.isfinite, scores[name])) for name in METRICS},
         "frames": [
             {"frame": number, "time": _rounded(float(chosen.times[i])), **{m: _rounded(scores[m][i]) for m in METRICS}}
             for i, number in enumerate(numbers)
@@ -104,6 +103,19 @@ def evaluate_scene(
         "gaussians": len(scene.canonical),
         "versions": versions(),
         "hardware": hardware(),
+    }
+
+
+@torch.no_grad()
+def input_scores(scene: Gaussians4D, clip: OrbitalClip) -> dict[str, float | None]:
+    """How well a scene repeats the very clip that it was fit to (mean PSNRs in dB), and its own motion magnitude m."""
+    target = composite(clip.rgb, clip.alpha)
+    moving, _ = render_scene(scene, clip.cameras, clip.times)
+    frozen, _ = render_scene(scene, clip.cameras, torch.zeros_like(clip.times))
+    return {
+        "input_psnr": _mean(psnr(moving, target).tolist()),
+        "input_foreground_psnr": _mean(foreground_psnr(moving, target, clip.alpha).tolist()),
+        "motion_magnitude": float(motion_magnitude(moving, frozen)),
     }
 
 
@@ -145,6 +157,12 @@ def _write_frames(folder: Path, numbers: list[int], prediction: Tensor, target: 
             arrays = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
             for number, array in zip(numbers, arrays, strict=True):
                 Image.fromarray(array).save(temporary / f"{kind}_{number:03d}.png")
+
+
+def _mean(values: list[float]) -> float | None:
+    """Of the values that are defined (finite); None where there are none."""
+    defined = [v for v in values if math.isfinite(v)]
+    return _rounded(sum(defined) / len(defined)) if defined else None
 
 
 def _rounded(value: float) -> float | None:

@@ -215,7 +215,8 @@ class _Trainer:
             loss = torch.stack([value for name, value in terms.items() if name != "mse"]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
-            self.canonical.note_demand()
+            if self.probe.grad is not None:
+                self.canonical.demand += self.probe.grad.norm(dim=-1).sum(dim=0)
             done = step / self.config.steps
             set_decay(self.optimizer, done, max(0.0, step - self.coarse_steps) / max(1, self.config.steps - self.coarse_steps))
             self.optimizer.step()
@@ -261,6 +262,8 @@ class _Trainer:
 
     def _choose(self, mask: Tensor, count: int) -> Tensor:
         pool = mask.nonzero()[:, 0]
+        if count == 0:
+            return pool[:0]
         order = torch.cat([torch.randperm(len(pool), generator=self.generator) for _ in range(-(-count // len(pool)))])
         return pool[order[:count]]
 
@@ -276,11 +279,16 @@ class _Trainer:
             means, quats, log_scales = self.nodes.carry(gaussians, now, self.skin)
             terms |= self._motion_terms(motion, batch.times)
         else:
-            means, quats, log_scales = (
-                value.expand(v, *value.shape) for value in (gaussians.means, gaussians.quats, gaussians.log_scales)
-            )
+            means, quats, log_scales = gaussians.means, gaussians.quats, gaussians.log_scales
+        self.probe = torch.zeros(v, len(gaussians), 2, requires_grad=True)
         drawn = render_batch(
-            means, quats, log_scales, gaussians.logit_opacities, gaussians.sh, batch.cameras, background=None
+            means=means,
+            quats=quats,
+            log_scales=log_scales,
+            logit_opacities=gaussians.logit_opacities,
+            colors=gaussians.base_colors,
+            cameras=batch.cameras,
+            probe=self.probe,
         )
         gains = (self.log_gains - self.log_gains.mean()).exp()[batch.clip][:, None, None, None]
         background = torch.rand(v, 3, 1, 1, generator=self.generator)

@@ -40,8 +40,9 @@ class Canonical(nn.Module):
         self.log_scales = nn.Parameter(gaussians.log_scales.clone())
         self.logit_opacities = nn.Parameter(gaussians.logit_opacities.clone())
         self.sh = nn.Parameter(gaussians.sh.clone())
-        self.register_buffer("demand", torch.zeros(len(gaussians)), persistent=False)
+        # How hard the images have pulled at each Gaussian since the last relocation: large where detail is missing.
         self.demand: Tensor
+        self.register_buffer("demand", torch.zeros(len(gaussians)), persistent=False)
 
     @property
     def gaussians(self) -> Gaussians:
@@ -52,12 +53,6 @@ class Canonical(nn.Module):
             logit_opacities=self.logit_opacities,
             sh=self.sh,
         )
-
-    @torch.no_grad()
-    def note_demand(self) -> None:
-        """Add up how hard the images pull at each Gaussian (call after backward): large where detail is missing."""
-        if self.means.grad is not None:
-            self.demand += self.means.grad.norm(dim=-1)
 
     @torch.no_grad()
     def relocate(self, optimizer: torch.optim.Optimizer, *, share: float, generator: torch.Generator) -> int:

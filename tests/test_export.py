@@ -1,0 +1,122 @@
+"""Exports, read back by independent readers."""
+
+from __future__ import annotations
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageSequence
+from plyfile import PlyData
+
+from orbit4d.cameras import Orbit
+from orbit4d.errors import InputError
+from orbit4d.export.html import decode_payload, encode_payload, write_html
+from orbit4d.export.ply import read_ply, write_ply, write_ply_sequence
+from orbit4d.export.video import render_turntable, write_video
+from orbit4d.splat.gaussians import Gaussians, Gaussians4D
+
+
+class Drift:
+    kind = "test"
+
+    def config(self) -> dict:
+        return {}
+
+    def state_dict(self) -> dict:
+        return {}
+
+    def __call__(self, g: Gaussians, time) -> Gaussians:
+        t = float(time)
+        return Gaussians(
+            means=g.means + torch.tensor([0.3, -0.1, 0.2]) * t, quats=g.quats, log_scales=g.log_scales + 0.2 * t,
+            logit_opacities=g.logit_opacities, sh=g.sh,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def scene() -> Gaussians4D:
+    generator = torch.Generator().manual_seed(1)
+    n = 50
+    canonical = Gaussians(
+        means=0.3 * torch.randn(n, 3, generator=generator), quats=torch.randn(n, 4, generator=generator),
+        log_scales=-3.5 + 0.3 * torch.randn(n, 3, generator=generator), logit_opacities=torch.randn(n, generator=generator),
+        sh=torch.randn(n, 4, 3, generator=generator),
+    )  # fmt: skip
+    return Gaussians4D(canonical=canonical, deformation=Drift())
+
+
+def test_ply_sequence_applies_the_motion(scene, tmp_path):
+    folder = write_ply_sequence(scene, tmp_path / "seq", frames=3)
+    assert sorted(p.name for p in folder.iterdir()) == ["frame_000.ply", "frame_001.ply", "frame_002.ply"]
+    for i, t in enumerate((0.0, 0.5, 1.0)):
+        vertex = PlyData.read(str(folder / f"frame_{i:03d}.ply"))["vertex"]
+        expected = scene.at(t)
+        np.testing.assert_allclose(np.stack([vertex[k] for k in "xyz"], 1), expected.means, rtol=1e-6)
+        np.testing.assert_allclose(np.stack([vertex[f"scale_{k}"] for k in range(3)], 1), expected.log_scales, rtol=1e-6)
+        np.testing.assert_allclose(vertex["opacity"], expected.logit_opacities, rtol=1e-6)
+        quats = np.stack([vertex[f"rot_{k}"] for k in range(4)], 1)
+        np.testing.assert_allclose(np.linalg.norm(quats, axis=1), 1, rtol=1e-5)
+        # f_rest is channel-major: all of red first
+        np.testing.assert_allclose(vertex["f_rest_1"], expected.sh[:, 2, 0], rtol=1e-6)
+        np.testing.assert_allclose(vertex["f_rest_3"], expected.sh[:, 1, 1], rtol=1e-6)
+
+
+def test_ply_round_trip(scene, tmp_path):
+    g = scene.canonical
+    back = read_ply(write_ply(g, tmp_path / "a.ply"))
+    torch.testing.assert_close(back.means, g.means)
+    torch.testing.assert_close(back.sh, g.sh)
+    torch.testing.assert_close(back.quats, torch.nn.functional.normalize(g.quats, dim=-1))
+
+
+@pytest.mark.parametrize("content", [b"", b"ply\nnot really", b"\x00" * 200])
+def test_damaged_ply_is_one_clear_line(content, tmp_path):
+    path = tmp_path / "bad.ply"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"bad\.ply") as caught:
+        read_ply(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_html_payload_within_quantisation(scene):
+    header, data = encode_payload(scene, frames=5)
+    decoded = decode_payload(header, data)
+    keep = scene.canonical.logit_opacities.sigmoid() > 1 / 255
+    for i, t in enumerate(np.linspace(0, 1, 5)):
+        expected = scene.at(float(t))
+        step = max(header["span"]) / 65535
+        assert np.abs(decoded["means"][i] - expected.means[keep].numpy()).max() <= step
+        assert np.abs(decoded["log_scales"][i] - expected.log_scales[keep].numpy()).max() <= 10 / 255
+        quats = decoded["quats"][i] / np.linalg.norm(decoded["quats"][i], axis=-1, keepdims=True)
+        cosine = (quats * torch.nn.functional.normalize(expected.quats[keep], dim=-1).numpy()).sum(-1)
+        assert np.abs(cosine).min() > 0.9995
+    with pytest.raises(InputError):
+        decode_payload(header, data[:-1])
+
+
+def test_html_refuses_an_invisible_scene(scene, tmp_path):
+    scene.canonical.logit_opacities.fill_(-20)
+    with pytest.raises(InputError, match="visible"):
+        write_html(scene, tmp_path / "a.html")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
+def test_videos_decode(scene, tmp_path, suffix):
+    frames = render_turntable(scene, orbit=Orbit(frames=5), size=65)
+    path = write_video(frames, tmp_path / f"a{suffix}", fps=10)
+    if suffix == ".mp4":
+        video = iio.imread(path, plugin="FFMPEG")
+    else:
+        with Image.open(path) as animation:
+            video = np.stack([np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(animation)])
+    side = 66 if suffix == ".mp4" else 65
+    assert video.shape == (5, side, side, 3)
+    assert np.abs(video[2, :65, :65].astype(float) / 255 - frames[2].permute(1, 2, 0).numpy()).mean() < 0.03
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_unknown_video_suffix(scene, tmp_path):
+    with pytest.raises(InputError, match="suffix|ending"):
+        write_video(torch.zeros(1, 3, 8, 8), tmp_path / "a.avi")
