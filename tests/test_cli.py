@@ -142,7 +142,7 @@ BAD = {
     "export nothing": (["export", "I/absent.safetensors", "O.html"], ["absent.safetensors"]),
     "export over others": (["export", "I/scene.safetensors", "I/precious"], ["thesis.txt"]),
     "count": (["toybox", "--count", "0", "--out", "O"], ["--count", "0"]),
-    "toybox over others": (["toybox", "--count", "1", "--out", "I/precious"], ["precious"]),
+    "toybox onto a file": (["toybox", "--count", "1", "--out", "I/file"], ["file", "--out"]),
     "train without data": (["train", "tiny", "--data", "I/absent", "--out", "O"], ["absent"]),
 }
 

@@ -66,10 +66,10 @@ def test_autoencoder_learns_and_carries_colour(frames, tmp_path):
 
 
 def test_latents_are_standardised_and_pooled_channels_exact(frames, latents):
-    z = load_file(latents / "latents.safetensors")["latents"].float()
+    z = torch.cat([load_file(file)["latents"] for file in sorted(latents.glob("*.safetensors"))]).float()
     assert z.mean((0, 2, 3)).abs().max() < 0.3
     assert 0.6 < z.std() < 1.4
-    clips = json.loads((latents / "clips.json").read_text())
+    clips = LatentSet(latents).clips
     with np.load(frames / "disc0.npz") as data:
         rgba = data["frames"].astype(float) / 255
     white = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
@@ -150,7 +150,7 @@ def test_motion_loss_is_zero_for_a_perfect_prediction(latents):
 
 
 def test_missing_data_is_one_clear_line(tmp_path):
-    with pytest.raises(InputError, match="latents.safetensors"):
+    with pytest.raises(InputError, match="latent clips"):
         LatentSet(tmp_path)
     with pytest.raises(InputError, match=r"\.npz"):
         train_autoencoder(tmp_path, tmp_path / "out")
@@ -163,10 +163,15 @@ def test_checkpoint_of_another_model_is_refused(latents, tmp_path):
 
 
 def test_latent_set_rejects_garbage(tmp_path):
-    (tmp_path / "latents.safetensors").write_bytes(b"not a tensor file")
-    (tmp_path / "clips.json").write_text("[]")
-    with pytest.raises(InputError):
+    (tmp_path / "clip.safetensors").write_bytes(b"not a tensor file")
+    with pytest.raises(InputError, match="not a latent clip"):
         LatentSet(tmp_path)
-    save_file({"latents": torch.zeros(1)}, tmp_path / "latents.safetensors")
-    with pytest.raises(InputError):
+    save_file({"latents": torch.zeros(1)}, tmp_path / "clip.safetensors")
+    with pytest.raises(InputError, match="not a latent clip"):
         LatentSet(tmp_path)
+
+
+def test_encoding_keeps_finished_clips(frames, latents, tmp_path):
+    before = {file.name: file.stat().st_mtime_ns for file in latents.glob("*.safetensors")}
+    encode_training_set(frames, latents.parent / "autoencoder", latents)
+    assert before == {file.name: file.stat().st_mtime_ns for file in latents.glob("*.safetensors")}

@@ -239,30 +239,35 @@ def export(
 
 
 def train(
-    preset: Positional[Literal["autoencoder", "denoiser", "tiny"]],
+    preset: Positional[Literal["small", "tiny"]],
     /,
-    data: Folder,
     out: Folder,
+    data: OptionalFolder = None,
+    stage: Literal["all", "data", "autoencoder", "latents", "denoiser"] = "all",
     steps: OptionalCount = None,
     resume: bool = True,
 ) -> None:
-    """Train the autoencoder or the denoiser; a run that was stopped continues where it was.
+    """Train a model: render clips, train the autoencoder, encode the clips, train the denoiser, collect the weights.
+
+    A run that was stopped continues where it was. The result is DIR/weights, for `orbit4d generate --weights`.
 
     For example:
-      orbit4d train tiny --data out/toybox --out out/tiny       a minute, to see it work
-      orbit4d train autoencoder --data runs/clips --out runs/autoencoder
-      orbit4d train denoiser --data runs/latents --out runs/denoiser
+      orbit4d train tiny --out runs/tiny                       minutes, toys only, to see it work
+      orbit4d train small --data assets --out runs/small       hours: the recipe of the built-in model
+      orbit4d train small --out runs/small --stage denoiser --steps 20000
 
     Args:
-        preset: What to train; docs/ and the model card give the exact commands of the built-in model.
-        data: Folder with the training data of the preset.
-        out: Folder for checkpoints, logs and weights.
-        steps: Optimisation steps; the preset's when absent.
-        resume: Continue from the checkpoint in the output folder, if there is one.
+        preset: What to train; the model card gives the exact commands of the built-in model.
+        out: The run's folder: clips, checkpoints, logs and weights.
+        data: Folder of the GLB assets that the preset names.
+        stage: One stage of the line, or all of them in order.
+        steps: Optimisation steps of that stage; the preset's when absent.
+        resume: Continue from a checkpoint; --no-resume refuses to touch one.
     """
-    from .diffusion.train import main as run
+    from .diffusion.train import train as run
 
-    run(preset, data=data, out=out, steps=steps, resume=resume)
+    weights = run(preset, out=out, data=data, stage=stage, steps=steps, resume=resume)
+    print(f"weights: {weights}")
 
 
 def toybox(out: Folder, count: int = 25, seed: int = 0) -> None:
@@ -272,14 +277,12 @@ def toybox(out: Folder, count: int = 25, seed: int = 0) -> None:
       orbit4d toybox --count 10 --seed 1 --out out/toybox
 
     Args:
-        out: Folder to write.
+        out: Folder to write; what an earlier run with the same seed wrote there is kept.
         count: Number of assets.
         seed: The same seed gives the same assets.
     """
     from .assets.toybox import write_toybox
 
-    if not 1 <= count <= 100_000:
-        raise InputError(f"--count: expected 1 to 100000, got {count}")
     write_toybox(out, count=count, seed=seed)
     print(f"{count} assets in {out}")
 

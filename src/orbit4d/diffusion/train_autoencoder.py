@@ -33,20 +33,22 @@ class AutoencoderConfig:
     bf16: bool = True
 
 
-def load_frames(folder: Path, limit: int | None = None) -> list[tuple[dict, Tensor, Tensor]]:
-    """[(meta, frames uint8 (n, 4, h, w) premultiplied RGBA, pairs (n, 2))] of all rendered clips in `folder`, by name."""
-    files = sorted(folder.glob("*.npz"))[:limit]
+def rendered_clips(folder: Path) -> list[Path]:
+    """The rendered clips in `folder`, by name. Raises InputError when there are none."""
+    files = sorted(folder.glob("*.npz"))
     if not files:
         raise InputError(f"{folder}: expected rendered clips (*.npz), found none; run `orbit4d train data` first")
-    clips = []
-    for file in tqdm(files, desc="load", unit="clip"):
-        with np.load(file, allow_pickle=False) as data:
-            rgba = data["frames"].astype(np.uint16)
-            premultiplied = rgba.copy()
-            premultiplied[..., :3] = (rgba[..., :3] * rgba[..., 3:] + 127) // 255
-            frames = torch.from_numpy(premultiplied.astype(np.uint8)).permute(0, 3, 1, 2).contiguous()
-            clips.append((json.loads(str(data["meta"])), frames, torch.from_numpy(data["pairs"].astype(np.int64))))
-    return clips
+    return files
+
+
+def load_frames(file: Path) -> tuple[dict, Tensor, Tensor]:
+    """(meta, frames uint8 (n, 4, h, w) premultiplied RGBA, pairs (n, 2)) of one rendered clip."""
+    with np.load(file, allow_pickle=False) as data:
+        rgba = data["frames"]
+        meta, pairs = json.loads(str(data["meta"])), torch.from_numpy(data["pairs"].astype(np.int64))
+    premultiplied = rgba.copy()
+    premultiplied[..., :3] = (rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255
+    return meta, torch.from_numpy(premultiplied).permute(0, 3, 1, 2).contiguous(), pairs
 
 
 def train_autoencoder(data: Path, out: Path, *, config: AutoencoderConfig | None = None, model: RGBAAutoencoder | None = None) -> Path:
@@ -55,7 +57,7 @@ def train_autoencoder(data: Path, out: Path, *, config: AutoencoderConfig | None
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     model = model or RGBAAutoencoder()
-    frames = torch.cat([f for _, f, _ in load_frames(data)])
+    frames = torch.cat([load_frames(file)[1] for file in tqdm(rendered_clips(data), desc="load", unit="clip")])
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema, optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=False)
     generator = torch.Generator().manual_seed(config.seed)
@@ -112,27 +114,22 @@ def _measure_latents(model: RGBAAutoencoder, frames: Tensor, generator: torch.Ge
 
 @torch.no_grad()
 def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
-    """Encode all rendered clips to `out/latents.safetensors` (fp16 (n, c, 16, 16), clip, view, time index) and `clips.json`.
+    """Encode every rendered clip KEY.npz in `data` to `out/KEY.safetensors`; clips that are there already are kept.
 
-    `clips.json` holds captions, kind and the motion magnitude m (orbit against static orbit, on white, docs/conventions.md).
+    Each file holds `latents` fp16 (n, c, h / 8, w / 8) and `pairs` (n, 2) of (view, time) indices; its metadata holds the
+    captions, the kind and the motion magnitude m (orbit against static orbit, on white; docs/conventions.md).
     """
     model = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
     out.mkdir(parents=True, exist_ok=True)
-    latents, clip_ids, pairs_all, metas = [], [], [], []
-    for i, (meta, frames, pairs) in enumerate(tqdm(load_frames(data), desc="encode", unit="clip")):
-        z = []
-        for chunk in frames.split(64):
-            with torch.autocast("cpu", torch.bfloat16):
-                z.append(model.encode((chunk.float() / 255)).half())
-        latents.append(torch.cat(z))
-        clip_ids.append(torch.full((len(pairs),), i, dtype=torch.int32))
-        pairs_all.append(pairs.int())
-        metas.append(meta | {"motion_magnitude": _motion_magnitude(frames, pairs)})
-    tensors = {"latents": torch.cat(latents), "clip": torch.cat(clip_ids), "pairs": torch.cat(pairs_all)}
-    with atomic_path(out / "latents.safetensors") as temporary:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary)
-    with atomic_path(out / "clips.json") as temporary:
-        temporary.write_text(json.dumps(metas, indent=0))
+    for file in tqdm(rendered_clips(data), desc="encode", unit="clip"):
+        target = out / f"{file.stem}.safetensors"
+        if target.is_file():
+            continue
+        meta, frames, pairs = load_frames(file)
+        latents = torch.cat([model.encode(chunk.float() / 255) for chunk in frames.split(32)]).half()
+        meta = meta | {"motion_magnitude": _motion_magnitude(frames, pairs)}
+        with atomic_path(target) as temporary:
+            save_file({"latents": latents.contiguous(), "pairs": pairs.int()}, temporary, metadata={"clip": json.dumps(meta)})
     return out
 
 

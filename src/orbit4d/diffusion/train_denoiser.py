@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
@@ -57,12 +56,21 @@ class LatentSet:
     """Cached latents with their (view, time) pairs, sampled without a data loader: everything is in memory."""
 
     def __init__(self, folder: Path) -> None:
-        try:
-            tensors = load_file(folder / "latents.safetensors")
-            self.clips: list[dict] = json.loads((folder / "clips.json").read_text())
-            self.latents, self.clip_ids, pairs = tensors["latents"], tensors["clip"].long(), tensors["pairs"].long()
-        except (OSError, ValueError, KeyError, SafetensorError) as error:
-            raise InputError(f"{folder}: expected latents.safetensors and clips.json ({error}); run `orbit4d train data`") from error
+        files = sorted(folder.glob("*.safetensors"))
+        if not files:
+            raise InputError(f"{folder}: expected latent clips (*.safetensors), found none; run `orbit4d train data` first")
+        self.clips: list[dict] = []
+        latents, pairs_of = [], []
+        for file in files:
+            try:
+                with safe_open(file, framework="pt") as handle:
+                    self.clips.append(json.loads(handle.metadata()["clip"]))
+                    latents.append(handle.get_tensor("latents"))
+                    pairs_of.append(handle.get_tensor("pairs").long())
+            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                raise InputError(f"{file}: not a latent clip ({error}); delete it and run `orbit4d train data` again") from error
+        self.latents, pairs = torch.cat(latents), torch.cat(pairs_of)
+        self.clip_ids = torch.arange(len(files)).repeat_interleave(torch.tensor([len(p) for p in pairs_of]))
         count = int(pairs.max()) + 1
         self.index = torch.full((len(self.clips), count, count), -1)
         self.index[self.clip_ids, pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs))

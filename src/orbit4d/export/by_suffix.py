@@ -21,7 +21,7 @@ PLY_FILES = r"frame_\d{3,}\.ply"
 def export_scene(scene: str | Path | Gaussians4D, out: str | Path, *, frames: int = 24, size: int = 256) -> Path:
     """Write a scene for other programs; the suffix of `out` decides.
 
-    `.html`: a page that plays. `.mp4`, `.gif`, `.webp`: a turntable of `frames` frames, `size` pixels a side. No suffix:
+    `.html`: a page that plays; `.mp4`, `.gif`, `.webp`: turntable of `frames` frames, `size` pixels a side. No suffix:
     a folder with one 3DGS PLY for each of `frames` times. `scene` is a Gaussians4D, a scene file or the folder that
     holds scene.safetensors.
     Raises InputError for an unreadable scene, another suffix, or an `out` that cannot be written.

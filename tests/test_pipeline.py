@@ -1,0 +1,160 @@
+"""`generate` and `reconstruct` as functions: what reaches the model, what reaches the construction, what is written.
+
+The diffusion model is replaced by a double that records its conditions and returns a ball: what is tested here is
+the line between the stages; tests/test_cli.py runs the same with the built-in weights.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import sphere_clip
+from PIL import Image
+
+from orbit4d import pipeline
+from orbit4d.clip import OrbitalClip, load_clip, save_clip
+from orbit4d.errors import InputError
+from orbit4d.outputs import output_folder
+from orbit4d.pipeline import generate, load_static, reconstruct
+
+
+class Double:
+    """Stands in for `Orbit4DPipeline`: records every call and returns a ball that rises, or one that stands."""
+
+    weights_hash = "double"
+
+    def __init__(self) -> None:
+        self.calls: list[dict[str, Any]] = []
+
+    def __call__(self, **conditions: Any) -> OrbitalClip:
+        self.calls.append(conditions)
+        clip = sphere_clip(frames=12, size=128, moving=not conditions["static"])
+        if conditions["static"]:
+            clip.times = torch.zeros(12)
+        clip.caption = conditions["prompt"]
+        return clip
+
+
+@pytest.fixture
+def model(monkeypatch: pytest.MonkeyPatch) -> Double:
+    double = Double()
+    monkeypatch.setattr("orbit4d.diffusion.pipeline.Orbit4DPipeline.from_pretrained", lambda folder=None: double)
+    return double
+
+
+def _quick(out: Path, **arguments: Any) -> dict:
+    return generate(out=out, size=64, fit_steps=8, progress=False, **arguments)
+
+
+def test_a_prompt_samples_the_moving_and_the_frozen_orbit(model: Double, tmp_path: Path) -> None:
+    report = _quick(tmp_path / "ball", prompt="a ball", motion=0.7, seed=3, steps=5, guidance_scale=2.0)
+    moving, frozen = model.calls
+    assert (moving["prompt"], moving["motion"], moving["static"]) == ("a ball", 0.7, False)
+    assert (frozen["prompt"], frozen["motion"], frozen["static"]) == ("a ball", None, True)
+    assert moving["seed"] == frozen["seed"] == 3 and moving["steps"] == 5 and moving["guidance_scale"] == 2.0
+    assert report["resolution"] == [64, 64] and report["frames"] == 12 and report["weights_hash"] == "double"
+    assert report["seconds"].keys() == {"conditions", "load_model", "sample", "construct", "write"}
+    assert report["scores"]["motion_magnitude"] >= 0
+    written = json.loads((tmp_path / "ball" / "report.json").read_text())
+    assert written == {"program": "orbit4d", **json.loads(json.dumps(report))}
+    assert written["settings"]["prompt"] == "a ball" and "out" not in written["settings"]
+    saved = load_clip(tmp_path / "ball" / "clip")
+    assert saved.rgb.shape[-2:] == (64, 64) and saved.caption == "a ball"
+
+
+def test_the_frozen_orbit_is_optional(model: Double, tmp_path: Path) -> None:
+    _quick(tmp_path / "ball", prompt="a ball", sample_static=False)
+    assert [call["static"] for call in model.calls] == [False]
+
+
+def test_an_image_arrives_cut_out_and_centred(model: Double, tmp_path: Path) -> None:
+    image = Image.new("RGB", (80, 60), "white")
+    image.paste((200, 30, 30), (10, 10, 30, 50))
+    image.save(tmp_path / "brick.png")
+    _quick(tmp_path / "out", image=tmp_path / "brick.png", prompt="a brick")
+    reference = model.calls[0]["image"]
+    assert reference.shape[0] == 4 and reference.shape[1] == reference.shape[2]
+    columns = (reference[3] > 0.5).any(dim=0).nonzero().flatten()
+    assert float(columns.float().mean() + 0.5) == pytest.approx(reference.shape[2] / 2, abs=1.5)
+    assert model.calls[0]["prompt"] == "a brick"
+
+
+def test_a_static_clip_is_a_condition_and_starts_the_construction(
+    model: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    still = save_clip(sphere_clip(frames=12, size=96, moving=False), tmp_path / "still")
+    seen: dict[str, Any] = {}
+    construct = pipeline._construct
+
+    def spy(clip: OrbitalClip, static_clip: OrbitalClip | None, **rest: Any) -> Any:
+        seen["static"] = static_clip
+        return construct(clip, static_clip, **rest)
+
+    monkeypatch.setattr(pipeline, "_construct", spy)
+    _quick(tmp_path / "out", static=still, prompt="a ball bouncing")
+    assert len(model.calls) == 1, "the given static orbit stands for a sampled one"
+    condition = model.calls[0]["static_clip"]
+    assert len(condition) == 12 and float(condition.times.max()) == 0
+    assert seen["static"].rgb.shape[-2:] == (64, 64)
+
+
+def test_the_same_seed_gives_the_same_scene_and_leaves_the_callers_randomness(model: Double, tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        _quick(tmp_path / name, prompt="a ball", seed=seed)
+    assert torch.equal(torch.rand(3), expected)
+    a, b, c = ((tmp_path / name / "scene.safetensors").read_bytes() for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_reconstruct_takes_clips_and_paths(tmp_path: Path) -> None:
+    clip = sphere_clip(frames=12, size=48)
+    report = reconstruct(clip, out=tmp_path / "a", steps=8, size=32, progress=False)
+    assert report["settings"]["clip"] == "OrbitalClip" and report["resolution"] == [32, 32]
+    path = save_clip(clip, tmp_path / "clip")
+    assert reconstruct(path, out=tmp_path / "b", steps=8, progress=False)["resolution"] == [48, 48]
+
+
+def test_reconstruct_from_frames_on_white(tmp_path: Path) -> None:
+    """Frames without alpha: the uniform background is removed, and the saved clip has an alpha channel."""
+    clip = sphere_clip(frames=8, size=48)
+    clip.rgb, clip.alpha = clip.on_background(1.0), torch.ones_like(clip.alpha)
+    reconstruct(clip, out=tmp_path / "out", steps=4, progress=False)
+    assert 0.05 < float(load_clip(tmp_path / "out" / "clip").alpha.mean()) < 0.6
+
+
+def test_load_static_freezes_time(tmp_path: Path) -> None:
+    still = load_static(save_clip(sphere_clip(frames=6), tmp_path / "clip"))
+    assert float(still.times.abs().max()) == 0
+
+
+def test_nothing_is_sampled_when_the_output_cannot_be_written(model: Double, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(InputError):
+            _quick(out, prompt="a ball")
+    assert model.calls == []
+
+
+def test_output_folder_keeps_what_is_not_ours(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"program": "another"}')
+    with pytest.raises(InputError, match="not empty"), output_folder(tmp_path):
+        pass
+    (tmp_path / "report.json").write_text('{"program": "orbit4d"}')
+    with output_folder(tmp_path) as folder:
+        (folder / "new").write_text("")
+    assert [p.name for p in tmp_path.iterdir()] == ["new"]
+
+
+def test_output_folder_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), output_folder(tmp_path / "deep" / "er" / "out") as folder:
+        (folder / "half").write_text("")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
