@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from conftest import sphere_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orbit4d.clip import OrbitalClip
+from orbit4d.clip import OrbitalClip, load_clip
 from orbit4d.errors import InputError
 from orbit4d.evaluate.evaluate import parse_frames
 from orbit4d.evaluate.metrics import composite, foreground_psnr, motion_magnitude, psnr, ssim
@@ -43,13 +44,15 @@ def test_foreground_counts_only_pixels_with_alpha_above_half() -> None:
 
 
 def _slow_ssim(x: torch.Tensor, y: torch.Tensor) -> float:
-    """SSIM of two (h, w) images from its definition, window by window."""
+    """SSIM of two (h, w) images from its definition, window by window, zeros outside the images."""
+    height, width = x.shape
+    x, y = (torch.nn.functional.pad(image, (5, 5, 5, 5)) for image in (x, y))
     offsets = torch.arange(11, dtype=x.dtype) - 5
     g = torch.exp(-offsets.square() / (2 * 1.5**2))
     w = torch.outer(g, g) / g.sum() ** 2
     values = []
-    for i in range(x.shape[0] - 10):
-        for j in range(x.shape[1] - 10):
+    for i in range(height):
+        for j in range(width):
             a, b = x[i : i + 11, j : j + 11], y[i : i + 11, j : j + 11]
             ma, mb = (w * a).sum(), (w * b).sum()
             va, vb, cov = (w * (a - ma) ** 2).sum(), (w * (b - mb) ** 2).sum(), (w * (a - ma) * (b - mb)).sum()
@@ -96,6 +99,17 @@ def test_motion_magnitude() -> None:
     assert m(*longer) == pytest.approx(m(moving, still), rel=0.15)
     white, black = torch.ones(2, 3, 4, 4), torch.zeros(2, 3, 4, 4)
     assert float(motion_magnitude(white, black)) == 1
+
+
+def test_figures_of_a_real_comparison(elk_dir: Path) -> None:
+    """Static frame 0 held for every time, against the 21 unseen front frames: figures known for these renders."""
+    truth = load_clip(elk_dir / "transforms_front.json")[2:23]
+    target = composite(truth.rgb, truth.alpha)
+    still = load_clip(elk_dir / "transforms_multi_static.json")[:1]
+    prediction = composite(still.rgb, still.alpha).expand_as(target)
+    assert float(psnr(prediction, target).mean()) == pytest.approx(18.06, abs=0.01)
+    assert float(foreground_psnr(prediction, target, truth.alpha).mean()) == pytest.approx(13.47, abs=0.01)
+    assert float(ssim(prediction, target).mean()) == pytest.approx(0.811, abs=0.001)
 
 
 def test_shapes_must_match() -> None:

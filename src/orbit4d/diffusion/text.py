@@ -47,13 +47,14 @@ def _encode_one(prompt: str) -> Tensor:
     return torch.nn.functional.normalize(states.float(), dim=-1).clone() * TEXT_WIDTH**0.5
 
 
-def encode_text(prompts: list[str]) -> tuple[Tensor, Tensor]:
+def encode_text(prompts: list[str], *, pad_to: int = 1) -> tuple[Tensor, Tensor]:
     """Token states (b, l, 384) scaled to unit variance, and mask (b, l) True for real tokens. An empty string is all False.
 
-    The encoder is frozen. Prompts longer than 24 tokens are cut.
+    The encoder is frozen. Prompts longer than 24 tokens are cut. l is the longest prompt's length, at least `pad_to`:
+    training pads to one length, since kernels cache their plans per shape.
     """
     states = [_encode_one(" ".join(p.lower().split())) if p.strip() else torch.zeros(0, TEXT_WIDTH) for p in prompts]
-    longest = max(1, *(len(s) for s in states))
+    longest = max(pad_to, *(len(s) for s in states))
     out, mask = torch.zeros(len(states), longest, TEXT_WIDTH), torch.zeros(len(states), longest, dtype=torch.bool)
     for i, s in enumerate(states):
         out[i, : len(s)], mask[i, : len(s)] = s, True

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from ..data.training_set import ClipSource, render_training_set, toybox_sources, vocabulary_sources
 from ..errors import InputError
 from ..files import atomic_folder
@@ -90,12 +92,14 @@ def train(preset: str, *, out: str | Path, data: str | Path | None = None, stage
                 render_training_set(sources, out / "clips", size=recipe.size)
             case "autoencoder":
                 recipe.autoencoder.steps = steps or recipe.autoencoder.steps
+                torch.manual_seed(recipe.autoencoder.seed)
                 model = recipe.make_autoencoder()
                 train_autoencoder(out / "clips", out / "autoencoder", config=recipe.autoencoder, model=model)
             case "latents":
                 encode_training_set(out / "clips", out / "autoencoder" / "autoencoder", out / "latents")
             case "denoiser":
                 recipe.denoiser.steps = steps or recipe.denoiser.steps
+                torch.manual_seed(recipe.denoiser.seed)
                 train_denoiser(out / "latents", out / "denoiser", config=recipe.denoiser, model=recipe.make_denoiser())
                 collect_weights(out)
     return out / "weights"

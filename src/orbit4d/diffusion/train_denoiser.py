@@ -20,7 +20,7 @@ from ..cameras import Orbit
 from ..errors import InputError
 from ..files import atomic_path
 from .denoiser import Conditions, Denoiser, token_rays
-from .text import encode_text
+from .text import MAX_TOKENS, encode_text
 from .training import EMA, Log, Optimizers, learning_rate_factor, load_checkpoint, save_checkpoint, save_half
 
 
@@ -106,10 +106,11 @@ def sample_batch(data: LatentSet, config: DenoiserConfig, generator: torch.Gener
 
     with_reference = chance(config.reference_share)
     x0, still, views, times, prompts, motion, static_mode, static_mask = [], [], [], [], [], [], [], []
-    for _ in range(config.batch):
+    static_count = round(config.static_share * config.batch)  # the same in every batch: shapes stay constant
+    for i in range(config.batch):
         pool = data.toys if len(data.toys) and chance(config.toy_share) else data.real
         clip = int(pool[torch.multinomial(data.weights[pool], 1, generator=generator)])
-        frozen = chance(config.static_share)
+        frozen = i < static_count
         v, j = _pick_pairs(data, clip, config, frozen, generator)
         if with_reference:
             v, j = torch.cat([v.new_zeros(1), v]), torch.cat([j.new_zeros(1), j])
@@ -124,7 +125,7 @@ def sample_batch(data: LatentSet, config: DenoiserConfig, generator: torch.Gener
         static_mode.append(frozen)
         static_mask.append(not frozen and chance(config.static_3d_share))
     view, time = torch.stack(views), torch.stack(times)
-    text, text_mask = encode_text(prompts)
+    text, text_mask = encode_text(prompts, pad_to=MAX_TOKENS)
     reference = torch.zeros(view.shape, dtype=torch.bool)
     if with_reference:
         reference[:, 0] = True

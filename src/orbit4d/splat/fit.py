@@ -39,7 +39,7 @@ class LossWeights:
     """Mean absolute error of alpha."""
     rigidity: float = 0.05
     """As-rigid-as-possible motion of neighbouring nodes: the prior that carries what is not seen."""
-    acceleration: float = 1.0
+    acceleration: float = 0.02
     """Squared second difference of node positions over one frame spacing, relative to half the object's extent, x 1000."""
     plane_space: float = 1e-3
     """Total variation of the HexPlane over space."""
@@ -59,12 +59,14 @@ class FitConfig:
 
     steps: int = 1500
     """Optimisation steps, coarse and fine together."""
-    coarse_share: float = 0.25
+    coarse_share: float = 0.2
     """Share of the steps spent on the canonical Gaussians alone."""
-    widen_share: float = 0.5
+    widen_share: float = 0.7
     """Share of the fine steps over which the window of times widens (with a static orbit)."""
     static_share: float = 0.25
     """Share of the fine stage's frames drawn from the static orbit."""
+    half_size_share: float = 0.6
+    """Share of the steps, the first ones, on images of half the size: cheaper, and a large motion is found more easily."""
     gaussians: int = 8000
     """How many Gaussians the scene holds, from start to end."""
     frames_per_step: int = 4
@@ -96,7 +98,7 @@ class FitConfig:
         for name in ("steps", "gaussians", "frames_per_step", "size", "nodes", "relocate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("coarse_share", "widen_share", "static_share", "relocate_share"):
+        for name in ("coarse_share", "widen_share", "static_share", "half_size_share", "relocate_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}")
 
@@ -140,7 +142,7 @@ def fit(
     everything = clips + ([static_clip] if static_clip is not None else [])
     check_clips(everything)
     anchor = _anchor_time(static_clip)
-    frames = gather_frames(everything, size=config.size)
+    frames = gather_frames(everything, size=min(config.size, max(clips[0].rgb.shape[-2:])))
     generator = torch.Generator().manual_seed(config.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
@@ -179,6 +181,7 @@ class _Trainer:
         generator: torch.Generator,
     ) -> None:
         self.frames, self.config, self.generator, self.anchor = frames, config, generator, anchor
+        self.half_frames = frames.halved()
         self.extent = hull.half_extent
         self.canonical = Canonical(initial)
         self.nodes = ControlNodes(
@@ -211,7 +214,8 @@ class _Trainer:
             if fine:
                 self._widen_window(step)
             index = self._draw_frames(fine=fine)
-            terms = self._losses(self.frames[index], fine=fine)
+            half = step < self.config.half_size_share * self.config.steps
+            terms = self._losses((self.half_frames if half else self.frames)[index], fine=fine)
             loss = torch.stack([value for name, value in terms.items() if name != "mse"]).sum()
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

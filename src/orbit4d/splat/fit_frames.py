@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ..cameras import Cameras
 from ..clip import OrbitalClip
@@ -36,6 +37,17 @@ class Frames:
             cameras=self.cameras[index],
             times=self.times[index],
             clip=self.clip[index],
+        )
+
+    def halved(self) -> Frames:
+        """The same frames at half the size; a last odd row or column is dropped."""
+        width, height = self.cameras.width // 2, self.cameras.height // 2
+        cameras = replace(self.cameras, width=2 * width, height=2 * height).resized(width, height)
+        return replace(
+            self,
+            premultiplied=functional.avg_pool2d(self.premultiplied, 2),
+            alpha=functional.avg_pool2d(self.alpha, 2),
+            cameras=cameras,
         )
 
 

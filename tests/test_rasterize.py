@@ -1,0 +1,198 @@
+"""The C++ rasteriser against its PyTorch twin, the twin against finite differences, and what must hold for any input."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orbit4d.cameras import Cameras, Orbit, intrinsics_from_fov
+from orbit4d.splat.gaussians import Gaussians
+from orbit4d.splat.native import instruction_set
+from orbit4d.splat.rasterize import Rendering, render, render_batch
+from orbit4d.splat.reference import render_reference
+
+NAMES = ("means", "quats", "log_scales", "logit_opacities", "colors")
+
+
+def scene(n: int, seed: int = 0, low: float = 0.02, high: float = 0.2) -> dict[str, torch.Tensor]:
+    """Anisotropic, rotated Gaussians in the unit ball."""
+    g = torch.Generator().manual_seed(seed)
+    directions = torch.nn.functional.normalize(torch.randn(n, 3, generator=g), dim=-1)
+    return {
+        "means": directions * torch.rand(n, 1, generator=g) ** (1 / 3) * 0.8,
+        "quats": torch.randn(n, 4, generator=g) * (0.5 + torch.rand(n, 1, generator=g)),
+        "log_scales": torch.log(low + (high - low) * torch.rand(n, 3, generator=g)),
+        "logit_opacities": 2 * torch.randn(n, generator=g),
+        "colors": torch.rand(n, 3, generator=g),
+    }
+
+
+def cameras(views: int = 3, size: int = 40) -> Cameras:
+    return Orbit(frames=max(views, 2), radius=2.5, fov_deg=49, elevation_deg=15).cameras(size)[list(range(views))]
+
+
+def gradients(parameters: dict[str, torch.Tensor], views: Cameras, backend: str, **options) -> tuple[Rendering, dict[str, torch.Tensor]]:
+    leaves = {k: v.clone().requires_grad_() for k, v in parameters.items()}
+    out = render_batch(**leaves, cameras=views, backend=backend, **options)
+    g = torch.Generator().manual_seed(7)
+    loss = sum((torch.rand(x.shape, generator=g) * x).sum() - 0.3 * x.square().sum() for x in (out.rgb, out.alpha, out.depth))
+    loss.backward()
+    return out, {k: v.grad for k, v in leaves.items()}
+
+
+def test_twin_passes_gradcheck():
+    parameters = {k: v.double().requires_grad_() for k, v in scene(4, seed=3, low=0.1, high=0.3).items()}
+    views = cameras(2, 6)
+    views.camera_to_world, views.intrinsics = views.camera_to_world.double(), views.intrinsics.double()
+
+    def images(*values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return render_reference(**dict(zip(NAMES, values, strict=True)), cameras=views, smooth=True)[:3]
+
+    assert torch.autograd.gradcheck(images, [parameters[k] for k in NAMES], atol=1e-6)
+
+
+@pytest.mark.parametrize(("n", "seed", "low", "high"), [(1, 0, 0.1, 0.2), (60, 1, 0.02, 0.2), (300, 2, 0.005, 0.05), (40, 3, 0.2, 0.8)])
+def test_cpu_agrees_with_the_twin(n, seed, low, high):
+    parameters, views = scene(n, seed, low, high), cameras()
+    out, grads = gradients(parameters, views, "cpu")
+    expected, expected_grads = gradients(parameters, views, "reference")
+    torch.testing.assert_close(out.rgb, expected.rgb, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(out.alpha, expected.alpha, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(out.depth, expected.depth, atol=2e-3, rtol=1e-3)
+    for name in NAMES:
+        scale = expected_grads[name].norm().clamp_min(1e-6)
+        assert (grads[name] - expected_grads[name]).norm() / scale < 1e-3, name
+
+
+def test_per_view_parameters_agree_with_single_views():
+    """Moving scenes: every view has its own means; opacities and colours are shared and get the sum of gradients."""
+    parameters, views = scene(50, 4), cameras(3)
+    shift = torch.linspace(-0.2, 0.2, 3)[:, None, None]
+    moving = parameters | {"means": parameters["means"][None] + shift, "quats": parameters["quats"].expand(3, -1, -1).clone()}
+    out, grads = gradients(moving, views, "cpu")
+    expected, expected_grads = gradients(moving, views, "reference")
+    torch.testing.assert_close(out.rgb, expected.rgb, atol=2e-5, rtol=1e-4)
+    for name in NAMES:
+        assert grads[name].shape == moving[name].shape
+        assert (grads[name] - expected_grads[name]).norm() / expected_grads[name].norm() < 1e-3, name
+
+
+def test_result_does_not_depend_on_threads():
+    parameters, views = scene(400, 5, 0.01, 0.05), cameras(2, 70)
+    first, first_grads = gradients(parameters, views, "cpu", threads=1)
+    for threads in (2, 3, 5):
+        out, grads = gradients(parameters, views, "cpu", threads=threads)
+        assert torch.equal(out.rgb, first.rgb)
+        assert all(torch.equal(grads[k], first_grads[k]) for k in NAMES)
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(0, 40), seed=st.integers(0, 1000), width=st.integers(1, 50), height=st.integers(1, 50), log_size=st.floats(-12, 3))
+def test_any_shape_and_size_is_finite_and_agrees(n, seed, width, height, log_size):
+    parameters = scene(n, seed)
+    parameters["log_scales"] = parameters["log_scales"] * 0.1 + log_size
+    parameters["means"] = parameters["means"] * 3  # some behind the camera, some outside the frame
+    k = intrinsics_from_fov(50, width, height)[None]
+    views = Cameras(camera_to_world=cameras(1).camera_to_world, intrinsics=k, width=width, height=height)
+    out, grads = gradients(parameters, views, "cpu")
+    for image in (out.rgb, out.alpha, out.depth):
+        assert torch.isfinite(image).all()
+    assert (out.alpha >= 0).all() and (out.alpha <= 1).all()
+    assert all(torch.isfinite(g).all() for g in grads.values())
+    if log_size < 0 and n:
+        expected = render_batch(**parameters, cameras=views, backend="reference")
+        # A pixel whose alpha lies within rounding of a cut-off may differ by that cut-off's size.
+        difference = (out.rgb - expected.rgb).abs()
+        assert difference.max() < 6e-3 and difference.mean() < 2e-4
+
+
+def test_empty_and_invisible_scenes_are_background():
+    empty = scene(0)
+    out = render_batch(**empty, cameras=cameras(2), background=0.25)
+    assert torch.equal(out.rgb, torch.full_like(out.rgb, 0.25))
+    behind = scene(10) | {"means": torch.tensor([0.0, -50.0, 0.0]).expand(10, 3)}
+    out, grads = gradients(behind, cameras(1), "cpu")
+    assert out.alpha.abs().max() == 0 and out.radii.abs().max() == 0
+    assert all(g.abs().sum() == 0 for g in grads.values())
+
+
+def test_background_and_depth_of_an_opaque_gaussian():
+    one = {
+        "means": torch.zeros(1, 3), "quats": torch.tensor([[1.0, 0, 0, 0]]), "log_scales": torch.full((1, 3), -1.0),
+        "logit_opacities": torch.tensor([9.0]), "colors": torch.tensor([[0.2, 0.5, 0.8]]),
+    }  # fmt: skip
+    out = render_batch(**one, cameras=cameras(1), background=torch.tensor([1.0, 0.0, 0.5]))
+    middle, alpha = out.rgb[0, :, 20, 20], float(out.alpha[0, 0, 20, 20])
+    assert 0.99 < alpha < 0.999
+    expected = torch.tensor([0.2, 0.5, 0.8]) * alpha + torch.tensor([1.0, 0.0, 0.5]) * (1 - alpha)
+    torch.testing.assert_close(middle, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(out.depth[0, 0, 20, 20], torch.tensor(2.5), atol=1e-4, rtol=0)
+    torch.testing.assert_close(out.rgb[0, :, 0, 0], torch.tensor([1.0, 0.0, 0.5]), atol=0.02, rtol=0)
+
+
+def test_nearer_gaussians_cover_farther_ones():
+    """Camera 0 stands at -y: a red one in front of a green one must win, whatever their order in memory."""
+    means = torch.tensor([[0.0, 0.5, 0.0], [0.0, -0.5, 0.0]])
+    two = {
+        "means": means, "quats": torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1), "log_scales": torch.full((2, 3), -1.5),
+        "logit_opacities": torch.full((2,), 7.0), "colors": torch.tensor([[0.0, 1, 0], [1.0, 0, 0]]),
+    }  # fmt: skip
+    for order in ([0, 1], [1, 0]):
+        level = Orbit(frames=2, radius=2.5, fov_deg=49).cameras(40)[:1]
+        out = render_batch(**{k: v[order] for k, v in two.items()}, cameras=level)
+        assert out.rgb[0, 0, 20, 20] > 0.95 and out.rgb[0, 1, 20, 20] < 0.05
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_nan_is_refused_by_name(name, bad):
+    parameters = scene(5)
+    parameters[name].view(-1)[3] = bad
+    with pytest.raises(ValueError, match=name):
+        render_batch(**parameters, cameras=cameras(1))
+
+
+def test_wrong_shapes_are_refused_by_name():
+    parameters = scene(5)
+    parameters["colors"] = parameters["colors"][:4]
+    with pytest.raises(ValueError, match=r"colors must have shape \(5, 3\)"):
+        render_batch(**parameters, cameras=cameras(1))
+
+
+def test_probe_receives_the_screen_gradient():
+    """Moving the principal point by +1 pixel moves every Gaussian's mean: the probe's sum is that derivative."""
+    parameters, views = scene(20, 9), cameras(1)
+    probe = torch.zeros(1, 20, 2, requires_grad=True)
+    out = render_batch(**parameters, cameras=views, probe=probe)
+    weights = torch.linspace(0, 1, 40).square()  # smooth, so that the cut-offs at 1/255 average out
+    (out.rgb * weights).sum().backward()
+    # cx enters only through the screen means, so its gradient through the twin is the probe's sum
+    moved = views[:]
+    moved.intrinsics = views.intrinsics.clone().requires_grad_()
+    (render_batch(**parameters, cameras=moved, backend="reference").rgb * weights).sum().backward()
+    expected = moved.intrinsics.grad[0, :2, 2]
+    torch.testing.assert_close(probe.grad[0].sum(0), expected, rtol=2e-3, atol=1e-3)
+
+
+def test_spherical_harmonics_depend_on_direction():
+    p = scene(30, 2)
+    sh = torch.zeros(30, 4, 3)
+    sh[:, 3, 0] = 1.0  # varies with -x of the viewing direction
+    g = Gaussians(**{k: p[k] for k in NAMES[:4]}, sh=sh)
+    views = Orbit(frames=5, radius=2.5).cameras(32)
+    out = render(g, views)
+    left, right = out.rgb[1, 0].sum(), out.rgb[3, 0].sum()
+    assert abs(float(left - right)) > 1.0
+    assert float(out.rgb[1, 1].sum()) == pytest.approx(float(out.alpha[1].sum()) * 0.5, rel=1e-3)
+
+
+def test_double_precision_inputs_come_back_double():
+    parameters = {k: v.double() for k, v in scene(5).items()}
+    out, grads = gradients(parameters, cameras(1), "cpu")
+    assert out.rgb.dtype == torch.float64 and grads["means"].dtype == torch.float64
+
+
+def test_instruction_set_is_known():
+    assert instruction_set() in ("avx2", "base")
