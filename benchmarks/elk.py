@@ -97,9 +97,7 @@ def score(scene: Gaussians4D, test: OrbitalClip) -> dict[str, float]:
 @torch.no_grad()
 def predict(scene: Gaussians4D, clip: OrbitalClip) -> torch.Tensor:
     """(t, 3, h, w) renders of the clip's views at its times, on white."""
-    frames = [
-        render(scene.at(float(t)), clip.cameras[i : i + 1], background=1.0).rgb for i, t in enumerate(clip.times)
-    ]
+    frames = [render(scene.at(float(t)), clip.cameras[i : i + 1], background=1.0).rgb for i, t in enumerate(clip.times)]
     return torch.cat(frames).clamp(0, 1)
 
 

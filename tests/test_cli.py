@@ -143,7 +143,10 @@ BAD = {
     "export over others": (["export", "I/scene.safetensors", "I/precious"], ["thesis.txt"]),
     "count": (["toybox", "--count", "0", "--out", "O"], ["--count", "0"]),
     "toybox onto a file": (["toybox", "--count", "1", "--out", "I/file"], ["file", "--out"]),
-    "train without data": (["train", "tiny", "--data", "I/absent", "--out", "O"], ["absent"]),
+    "train without data": (["train", "small", "--out", "O"], ["--data", "small"]),
+    "train on nothing": (["train", "small", "--data", "I/absent", "--out", "O"], ["absent", "missing"]),
+    "train half": (["train", "tiny", "--steps", "5", "--out", "O"], ["--steps", "--stage"]),
+    "train too early": (["train", "tiny", "--stage", "autoencoder", "--out", "O"], ["clips"]),
 }
 
 

@@ -29,9 +29,12 @@ class Drift:
     def __call__(self, g: Gaussians, time) -> Gaussians:
         t = float(time)
         return Gaussians(
-            means=g.means + torch.tensor([0.3, -0.1, 0.2]) * t, quats=g.quats, log_scales=g.log_scales + 0.2 * t,
-            logit_opacities=g.logit_opacities, sh=g.sh,
-        )  # fmt: skip
+            means=g.means + torch.tensor([0.3, -0.1, 0.2]) * t,
+            quats=g.quats,
+            log_scales=g.log_scales + 0.2 * t,
+            logit_opacities=g.logit_opacities,
+            sh=g.sh,
+        )
 
 
 @pytest.fixture
@@ -39,10 +42,12 @@ def scene() -> Gaussians4D:
     generator = torch.Generator().manual_seed(1)
     n = 50
     canonical = Gaussians(
-        means=0.3 * torch.randn(n, 3, generator=generator), quats=torch.randn(n, 4, generator=generator),
-        log_scales=-3.5 + 0.3 * torch.randn(n, 3, generator=generator), logit_opacities=torch.randn(n, generator=generator),
+        means=0.3 * torch.randn(n, 3, generator=generator),
+        quats=torch.randn(n, 4, generator=generator),
+        log_scales=-3.5 + 0.3 * torch.randn(n, 3, generator=generator),
+        logit_opacities=torch.randn(n, generator=generator),
         sh=torch.randn(n, 4, 3, generator=generator),
-    )  # fmt: skip
+    )
     return Gaussians4D(canonical=canonical, deformation=Drift())
 
 
@@ -53,7 +58,9 @@ def test_ply_sequence_applies_the_motion(scene, tmp_path):
         vertex = PlyData.read(str(folder / f"frame_{i:03d}.ply"))["vertex"]
         expected = scene.at(t)
         np.testing.assert_allclose(np.stack([vertex[k] for k in "xyz"], 1), expected.means, rtol=1e-6)
-        np.testing.assert_allclose(np.stack([vertex[f"scale_{k}"] for k in range(3)], 1), expected.log_scales, rtol=1e-6)
+        np.testing.assert_allclose(
+            np.stack([vertex[f"scale_{k}"] for k in range(3)], 1), expected.log_scales, rtol=1e-6
+        )
         np.testing.assert_allclose(vertex["opacity"], expected.logit_opacities, rtol=1e-6)
         quats = np.stack([vertex[f"rot_{k}"] for k in range(4)], 1)
         np.testing.assert_allclose(np.linalg.norm(quats, axis=1), 1, rtol=1e-5)
@@ -118,5 +125,5 @@ def test_videos_decode(scene, tmp_path, suffix):
 
 
 def test_unknown_video_suffix(scene, tmp_path):
-    with pytest.raises(InputError, match="suffix|ending"):
+    with pytest.raises(InputError, match="ending in"):
         write_video(torch.zeros(1, 3, 8, 8), tmp_path / "a.avi")

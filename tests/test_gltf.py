@@ -22,7 +22,10 @@ from orbit4d.errors import InputError
 
 DATA = Path(os.environ.get("ORBIT4D_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CUBE = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float32)
-CUBE_FACES = np.array([0, 1, 3, 0, 3, 2, 4, 6, 7, 4, 7, 5, 0, 4, 5, 0, 5, 1, 2, 3, 7, 2, 7, 6, 0, 2, 6, 0, 6, 4, 1, 5, 7, 1, 7, 3], np.uint16)
+CUBE_FACES = np.array(
+    [0, 1, 3, 0, 3, 2, 4, 6, 7, 4, 7, 5, 0, 4, 5, 0, 5, 1, 2, 3, 7, 2, 7, 6, 0, 2, 6, 0, 6, 4, 1, 5, 7, 1, 7, 3],
+    np.uint16,
+)
 
 
 class Glb:
@@ -31,9 +34,14 @@ class Glb:
     def __init__(self) -> None:
         self.binary = bytearray()
         self.document: dict = {
-            "asset": {"version": "2.0"}, "scene": 0, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}],
-            "meshes": [{"primitives": [{"attributes": {}}]}], "accessors": [], "bufferViews": [],
-        }  # fmt: skip
+            "asset": {"version": "2.0"},
+            "scene": 0,
+            "scenes": [{"nodes": [0]}],
+            "nodes": [{"mesh": 0}],
+            "meshes": [{"primitives": [{"attributes": {}}]}],
+            "accessors": [],
+            "bufferViews": [],
+        }
 
     def view(self, data: bytes) -> int:
         self.binary += b"\0" * (-len(self.binary) % 4)
@@ -43,7 +51,12 @@ class Glb:
 
     def accessor(self, array: np.ndarray, kind: str, **extra) -> int:
         component = {"float32": 5126, "uint8": 5121, "uint16": 5123, "int16": 5122, "uint32": 5125}[array.dtype.name]
-        record = {"bufferView": self.view(array.tobytes()), "componentType": component, "count": len(array), "type": kind}
+        record = {
+            "bufferView": self.view(array.tobytes()),
+            "componentType": component,
+            "count": len(array),
+            "type": kind,
+        }
         self.document["accessors"].append(record | extra)
         return len(self.document["accessors"]) - 1
 
@@ -56,11 +69,21 @@ class Glb:
         self.primitive["indices"] = self.accessor(CUBE_FACES, "SCALAR")
         return self
 
-    def animate(self, path: str, times: list[float], values: np.ndarray, kind: str, interpolation: str = "LINEAR", node: int = 0) -> Glb:
+    def animate(
+        self, path: str, times: list[float], values: np.ndarray, kind: str, interpolation: str = "LINEAR", node: int = 0
+    ) -> Glb:
         clock = self.accessor(np.array(times, np.float32), "SCALAR")
-        sampler = {"input": clock, "output": self.accessor(values.astype(np.float32), kind), "interpolation": interpolation}
+        sampler = {
+            "input": clock,
+            "output": self.accessor(values.astype(np.float32), kind),
+            "interpolation": interpolation,
+        }
         self.document["animations"] = [
-            {"name": "Rig|Move", "samplers": [sampler], "channels": [{"sampler": 0, "target": {"node": node, "path": path}}]}
+            {
+                "name": "Rig|Move",
+                "samplers": [sampler],
+                "channels": [{"sampler": 0, "target": {"node": node, "path": path}}],
+            }
         ]
         return self
 
@@ -70,7 +93,9 @@ class Glb:
         text += b" " * (-len(text) % 4)
         binary = bytes(self.binary) + b"\0" * (-len(self.binary) % 4)
         head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(binary))
-        path.write_bytes(head + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary)
+        path.write_bytes(
+            head + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+        )
         return path
 
 
@@ -85,15 +110,20 @@ def test_node_translation_and_interpolation(tmp_path, interpolation, at_half):
         keys = np.array([[0, 0, 0], keys[0], [0, 0, 0], [0, 0, 0], keys[1], [0, 0, 0]])
     asset = load_glb(Glb().cube().animate("translation", [0, 1], keys, "VEC3", interpolation).save(tmp_path / "a.glb"))
     assert asset.animations[0].duration == 1.0
-    np.testing.assert_allclose(asset.pose(0, 0.5).positions[0], world(CUBE + [at_half, 0, 0]), atol=1e-6)
-    np.testing.assert_allclose(asset.pose(0, 9.0).positions[0], world(CUBE + [4, 0, 0]), atol=1e-6)
+    np.testing.assert_allclose(asset.pose(0, 0.5).positions[0], world([*CUBE, at_half, 0, 0]), atol=1e-6)
+    np.testing.assert_allclose(asset.pose(0, 9.0).positions[0], world([*CUBE, 4, 0, 0]), atol=1e-6)
     np.testing.assert_allclose(asset.pose(None, 0).positions[0], world(CUBE), atol=1e-6)
 
 
 def test_rotation_is_spherical(tmp_path):
     """Half of a quarter turn about y is 45 degrees, at unit speed."""
     s = np.sqrt(0.5)
-    asset = load_glb(Glb().cube().animate("rotation", [0, 1], np.array([[0, 0, 0, 1], [0, s, 0, s]]), "VEC4").save(tmp_path / "a.glb"))
+    asset = load_glb(
+        Glb()
+        .cube()
+        .animate("rotation", [0, 1], np.array([[0, 0, 0, 1], [0, s, 0, s]]), "VEC4")
+        .save(tmp_path / "a.glb")
+    )
     angle = np.radians(30)
     turned = CUBE @ np.array([[np.cos(angle), 0, -np.sin(angle)], [0, 1, 0], [np.sin(angle), 0, np.cos(angle)]])
     np.testing.assert_allclose(asset.pose(0, 1 / 3).positions[0], world(turned), atol=1e-5)
@@ -101,7 +131,11 @@ def test_rotation_is_spherical(tmp_path):
 
 def test_skin_blends_joints(tmp_path):
     g = Glb().cube()
-    g.document["nodes"] = [{"mesh": 0, "skin": 0, "translation": [9, 9, 9]}, {"children": [2]}, {"translation": [0, 0, 0]}]
+    g.document["nodes"] = [
+        {"mesh": 0, "skin": 0, "translation": [9, 9, 9]},
+        {"children": [2]},
+        {"translation": [0, 0, 0]},
+    ]
     g.document["scenes"] = [{"nodes": [0, 1]}]
     joints = np.zeros((8, 4), np.uint8)
     joints[:, 1] = 1
@@ -120,14 +154,20 @@ def test_skin_blends_joints(tmp_path):
 def test_morph_targets_and_sparse_accessors(tmp_path):
     g = Glb().cube()
     indices, values = np.array([2, 5], np.uint16), np.array([[0, 0, 1], [0, 2, 0]], np.float32)
-    sparse = {"count": 2, "indices": {"bufferView": g.view(indices.tobytes()), "componentType": 5123}, "values": {"bufferView": g.view(values.tobytes())}}
+    sparse = {
+        "count": 2,
+        "indices": {"bufferView": g.view(indices.tobytes()), "componentType": 5123},
+        "values": {"bufferView": g.view(values.tobytes())},
+    }
     g.document["accessors"].append({"componentType": 5126, "count": 8, "type": "VEC3", "sparse": sparse})
     g.primitive["targets"] = [{"POSITION": len(g.document["accessors"]) - 1}]
     g.animate("weights", [0, 2], np.array([[0.0], [1.0]]), "SCALAR")
     expected = CUBE.copy()
     expected[2] += [0, 0, 0.5]
     expected[5] += [0, 1, 0]
-    np.testing.assert_allclose(load_glb(g.save(tmp_path / "a.glb")).pose(0, 1.0).positions[0], world(expected), atol=1e-6)
+    np.testing.assert_allclose(
+        load_glb(g.save(tmp_path / "a.glb")).pose(0, 1.0).positions[0], world(expected), atol=1e-6
+    )
 
 
 def test_textures_and_quantised_attributes(tmp_path):
@@ -139,11 +179,17 @@ def test_textures_and_quantised_attributes(tmp_path):
     pixels = np.zeros((2, 2, 3), np.uint8)
     pixels[0, 0], pixels[1, 1] = (255, 0, 0), (0, 0, 255)
     Image.fromarray(pixels).save(picture, format="PNG")
-    g.document |= {"images": [{"bufferView": g.view(picture.getvalue())}], "textures": [{"source": 0, "sampler": 0}], "samplers": [{"magFilter": 9728}]}
+    g.document |= {
+        "images": [{"bufferView": g.view(picture.getvalue())}],
+        "textures": [{"source": 0, "sampler": 0}],
+        "samplers": [{"magFilter": 9728}],
+    }
     move = {"KHR_texture_transform": {"offset": [0.5, 0.5]}}
     for offset, channel in ((None, 0), (move, 2)):
         info = {"index": 0} | ({"extensions": offset} if offset else {})
-        g.document["materials"] = [{"pbrMetallicRoughness": {"baseColorTexture": info}, "extensions": {"KHR_materials_unlit": {}}}]
+        g.document["materials"] = [
+            {"pbrMetallicRoughness": {"baseColorTexture": info}, "extensions": {"KHR_materials_unlit": {}}}
+        ]
         g.primitive["material"] = 0
         clip = render_clip(g.save(tmp_path / "a.glb"), trajectory="static", frames=2, size=32)
         colour = clip.rgb[0][:, clip.alpha[0, 0] > 0.9].mean(1)
@@ -153,9 +199,13 @@ def test_textures_and_quantised_attributes(tmp_path):
 def test_silhouette_depth_and_colour_match_the_cameras(tmp_path):
     """A red cube of side 1 (t0 fit): its projected corners bound the silhouette, its front face lies at depth 1.5."""
     g = Glb().cube(3.0)
-    g.document["materials"] = [{"pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, 1]}, "extensions": {"KHR_materials_unlit": {}}}]
+    g.document["materials"] = [
+        {"pbrMetallicRoughness": {"baseColorFactor": [1, 0, 0, 1]}, "extensions": {"KHR_materials_unlit": {}}}
+    ]
     g.primitive["material"] = 0
-    clip = render_clip(g.save(tmp_path / "a.glb"), trajectory="static", frames=9, size=96, fit="t0", elevation=20, radius=2.6)
+    clip = render_clip(
+        g.save(tmp_path / "a.glb"), trajectory="static", frames=9, size=96, fit="t0", elevation=20, radius=2.6
+    )
     corners = torch.from_numpy(CUBE) / 2
     pixels, _ = clip.cameras.project(corners)
     for i in range(9):
@@ -189,7 +239,9 @@ def test_swept_fit_keeps_the_whole_motion_in_frame():
     with Renderer(size=64) as renderer:
         path = _write(toy.glb)
         clip = render_clip(path, renderer=renderer, size=64)
-    border = torch.cat([clip.alpha[:, 0, 0], clip.alpha[:, 0, -1], clip.alpha[:, 0, :, 0], clip.alpha[:, 0, :, -1]], dim=1)
+    border = torch.cat(
+        [clip.alpha[:, 0, 0], clip.alpha[:, 0, -1], clip.alpha[:, 0, :, 0], clip.alpha[:, 0, :, -1]], dim=1
+    )
     assert border.max() == 0
     covered = torch.nonzero(clip.alpha[:, 0].amax(0) > 0.5)
     assert (covered.amax(0) - covered.amin(0)).max() > 38
@@ -273,7 +325,9 @@ def _break_type(g: Glb) -> None:
     g.document["nodes"] = {"not": "a list"}
 
 
-@pytest.mark.parametrize("damage", [_break_range, _break_index, _break_cycle, _break_escape, _break_draco, _break_reference, _break_type])
+@pytest.mark.parametrize(
+    "damage", [_break_range, _break_index, _break_cycle, _break_escape, _break_draco, _break_reference, _break_type]
+)
 def test_damaged_documents_are_one_clear_line(tmp_path, damage):
     g = Glb().cube()
     damage(g)
@@ -312,14 +366,24 @@ def test_random_mutations_never_crash(tmp_path):
     assert outcomes == {"loaded", "refused"}
 
 
-@pytest.mark.skipif(not (DATA / "assets").is_dir(), reason="the real assets (shared/data/assets) are not on this machine")
+@pytest.mark.skipif(
+    not (DATA / "assets").is_dir(), reason="the real assets (shared/data/assets) are not on this machine"
+)
 def test_all_real_assets_load_pose_and_render():
     failures = {}
     with Renderer(size=64) as renderer:
         for path in sorted((DATA / "assets").glob("*.glb")):
             try:
                 asset = load_glb(path)
-                grid = render_grid(asset, views=Orbit(elevation_deg=30), times=torch.tensor([0.0, 0.4]), pairs=[(0, 0), (3, 1)], animation=0, size=64, renderer=renderer)
+                grid = render_grid(
+                    asset,
+                    views=Orbit(elevation_deg=30),
+                    times=torch.tensor([0.0, 0.4]),
+                    pairs=[(0, 0), (3, 1)],
+                    animation=0,
+                    size=64,
+                    renderer=renderer,
+                )
                 if (grid[..., 3] > 128).mean(axis=(1, 2)).min() < 0.003:
                     failures[path.name] = "nearly empty"
             except InputError as error:

@@ -39,7 +39,9 @@ class Slide:
         shift = torch.zeros_like(g.means)
         shift[:, 0] = 0.4 * t - 0.2
         shift[len(g) // 2 :, 2] = 0.3 * t
-        return Gaussians(means=g.means + shift, quats=g.quats, log_scales=g.log_scales, logit_opacities=g.logit_opacities, sh=g.sh)
+        return Gaussians(
+            means=g.means + shift, quats=g.quats, log_scales=g.log_scales, logit_opacities=g.logit_opacities, sh=g.sh
+        )
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +72,13 @@ def shots(scene, tmp_path_factory) -> list[np.ndarray]:
     folder = tmp_path_factory.mktemp("page")
     page = write_html(scene, folder / "scene.html", frames=9, title="toy <b>&")
     script = """<script>
-    const shots = %s, wait = setInterval(() => {
+    const shots = SHOTS, wait = setInterval(() => {
       if (!window.orbit4d) return;
       clearInterval(wait);
-      const out = shots.map(([t, a, e, r]) => { orbit4d.setTime(t); orbit4d.setCamera(a, e, r); return orbit4d.snapshot(%d); });
+      const out = shots.map(([t, a, e, r]) => { orbit4d.setTime(t); orbit4d.setCamera(a, e, r); return orbit4d.snapshot(SIDE); });
       document.body.insertAdjacentHTML("beforeend", "<pre id=shots>" + out.join(" ") + "</pre>");
-    }, 50);</script>""" % ([list(s) for s in SHOTS], SIDE)
+    }, 50);</script>"""
+    script = script.replace("SHOTS", str([list(s) for s in SHOTS])).replace("SIDE", str(SIDE))
     probe = folder / "probe.html"
     probe.write_text(page.read_text().replace("</body>", script + "</body>"))
     dom = open_page(probe, folder)
@@ -88,10 +91,23 @@ def shots(scene, tmp_path_factory) -> list[np.ndarray]:
 def open_page(page: Path, folder: Path) -> str:
     """The DOM after the page has run, in a fresh headless Chromium without any network."""
     command = [
-        str(CHROMIUM), "--headless=new", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
-        "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={folder / 'profile'}", "--virtual-time-budget=20000", "--window-size=400,400", "--dump-dom", page.as_uri(),
-    ]  # fmt: skip
+        str(CHROMIUM),
+        "--headless=new",
+        "--no-sandbox",
+        "--use-gl=angle",
+        "--use-angle=swiftshader",
+        "--enable-unsafe-swiftshader",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        f"--user-data-dir={folder / 'profile'}",
+        "--virtual-time-budget=20000",
+        "--window-size=400,400",
+        "--dump-dom",
+        page.as_uri(),
+    ]
     environment = {**os.environ, "HOME": str(folder)}
     return subprocess.run(command, capture_output=True, text=True, timeout=180, env=environment).stdout
 

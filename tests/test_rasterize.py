@@ -33,11 +33,15 @@ def cameras(views: int = 3, size: int = 40) -> Cameras:
     return Orbit(frames=max(views, 2), radius=2.5, fov_deg=49, elevation_deg=15).cameras(size)[list(range(views))]
 
 
-def gradients(parameters: dict[str, torch.Tensor], views: Cameras, backend: str, **options) -> tuple[Rendering, dict[str, torch.Tensor]]:
+def gradients(
+    parameters: dict[str, torch.Tensor], views: Cameras, backend: str, **options
+) -> tuple[Rendering, dict[str, torch.Tensor]]:
     leaves = {k: v.clone().requires_grad_() for k, v in parameters.items()}
     out = render_batch(**leaves, cameras=views, backend=backend, **options)
     g = torch.Generator().manual_seed(7)
-    loss = sum((torch.rand(x.shape, generator=g) * x).sum() - 0.3 * x.square().sum() for x in (out.rgb, out.alpha, out.depth))
+    loss = sum(
+        (torch.rand(x.shape, generator=g) * x).sum() - 0.3 * x.square().sum() for x in (out.rgb, out.alpha, out.depth)
+    )
     loss.backward()
     return out, {k: v.grad for k, v in leaves.items()}
 
@@ -53,7 +57,9 @@ def test_twin_passes_gradcheck():
     assert torch.autograd.gradcheck(images, [parameters[k] for k in NAMES], atol=1e-6)
 
 
-@pytest.mark.parametrize(("n", "seed", "low", "high"), [(1, 0, 0.1, 0.2), (60, 1, 0.02, 0.2), (300, 2, 0.005, 0.05), (40, 3, 0.2, 0.8)])
+@pytest.mark.parametrize(
+    ("n", "seed", "low", "high"), [(1, 0, 0.1, 0.2), (60, 1, 0.02, 0.2), (300, 2, 0.005, 0.05), (40, 3, 0.2, 0.8)]
+)
 def test_cpu_agrees_with_the_twin(n, seed, low, high):
     parameters, views = scene(n, seed, low, high), cameras()
     out, grads = gradients(parameters, views, "cpu")
@@ -70,7 +76,10 @@ def test_per_view_parameters_agree_with_single_views():
     """Moving scenes: every view has its own means; opacities and colours are shared and get the sum of gradients."""
     parameters, views = scene(50, 4), cameras(3)
     shift = torch.linspace(-0.2, 0.2, 3)[:, None, None]
-    moving = parameters | {"means": parameters["means"][None] + shift, "quats": parameters["quats"].expand(3, -1, -1).clone()}
+    moving = parameters | {
+        "means": parameters["means"][None] + shift,
+        "quats": parameters["quats"].expand(3, -1, -1).clone(),
+    }
     out, grads = gradients(moving, views, "cpu")
     expected, expected_grads = gradients(moving, views, "reference")
     torch.testing.assert_close(out.rgb, expected.rgb, atol=2e-5, rtol=1e-4)
@@ -89,7 +98,13 @@ def test_result_does_not_depend_on_threads():
 
 
 @settings(max_examples=25, deadline=None)
-@given(n=st.integers(0, 40), seed=st.integers(0, 1000), width=st.integers(1, 50), height=st.integers(1, 50), log_size=st.floats(-12, 3))
+@given(
+    n=st.integers(0, 40),
+    seed=st.integers(0, 1000),
+    width=st.integers(1, 50),
+    height=st.integers(1, 50),
+    log_size=st.floats(-12, 3),
+)
 def test_any_shape_and_size_is_finite_and_agrees(n, seed, width, height, log_size):
     parameters = scene(n, seed)
     parameters["log_scales"] = parameters["log_scales"] * 0.1 + log_size
@@ -120,9 +135,12 @@ def test_empty_and_invisible_scenes_are_background():
 
 def test_background_and_depth_of_an_opaque_gaussian():
     one = {
-        "means": torch.zeros(1, 3), "quats": torch.tensor([[1.0, 0, 0, 0]]), "log_scales": torch.full((1, 3), -1.0),
-        "logit_opacities": torch.tensor([9.0]), "colors": torch.tensor([[0.2, 0.5, 0.8]]),
-    }  # fmt: skip
+        "means": torch.zeros(1, 3),
+        "quats": torch.tensor([[1.0, 0, 0, 0]]),
+        "log_scales": torch.full((1, 3), -1.0),
+        "logit_opacities": torch.tensor([9.0]),
+        "colors": torch.tensor([[0.2, 0.5, 0.8]]),
+    }
     out = render_batch(**one, cameras=cameras(1), background=torch.tensor([1.0, 0.0, 0.5]))
     middle, alpha = out.rgb[0, :, 20, 20], float(out.alpha[0, 0, 20, 20])
     assert 0.99 < alpha < 0.999
@@ -136,9 +154,12 @@ def test_nearer_gaussians_cover_farther_ones():
     """Camera 0 stands at -y: a red one in front of a green one must win, whatever their order in memory."""
     means = torch.tensor([[0.0, 0.5, 0.0], [0.0, -0.5, 0.0]])
     two = {
-        "means": means, "quats": torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1), "log_scales": torch.full((2, 3), -1.5),
-        "logit_opacities": torch.full((2,), 7.0), "colors": torch.tensor([[0.0, 1, 0], [1.0, 0, 0]]),
-    }  # fmt: skip
+        "means": means,
+        "quats": torch.tensor([[1.0, 0, 0, 0]]).repeat(2, 1),
+        "log_scales": torch.full((2, 3), -1.5),
+        "logit_opacities": torch.full((2,), 7.0),
+        "colors": torch.tensor([[0.0, 1, 0], [1.0, 0, 0]]),
+    }
     for order in ([0, 1], [1, 0]):
         level = Orbit(frames=2, radius=2.5, fov_deg=49).cameras(40)[:1]
         out = render_batch(**{k: v[order] for k, v in two.items()}, cameras=level)

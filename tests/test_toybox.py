@@ -75,7 +75,13 @@ def test_same_seed_same_bytes_other_seed_other_toy():
 
 
 def test_captions_name_the_kind():
-    words = {"quadruped": ("quadruped", "animal"), "bird": ("bird",), "fish": ("fish",), "humanoid": ("person", "doll"), "robot": ("robot",)}
+    words = {
+        "quadruped": ("quadruped", "animal"),
+        "bird": ("bird",),
+        "fish": ("fish",),
+        "humanoid": ("person", "doll"),
+        "robot": ("robot",),
+    }
     for kind in KINDS:
         for seed in range(6):
             assert any(w in make_toy(seed, kind=kind).caption for w in words[kind])

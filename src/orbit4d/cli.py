@@ -265,8 +265,10 @@ def train(
         resume: Continue from a checkpoint; --no-resume refuses to touch one.
     """
     from .diffusion.train import train as run
+    from .outputs import created_parents_removed_on_error
 
-    weights = run(preset, out=out, data=data, stage=stage, steps=steps, resume=resume)
+    with created_parents_removed_on_error(out / stage / "checkpoint.pt"):
+        weights = run(preset, out=out, data=data, stage=stage, steps=steps, resume=resume)
     print(f"weights: {weights}")
 
 

@@ -137,7 +137,9 @@ def save_clip(clip: OrbitalClip, folder: str | Path) -> Path:
             }
             if clip.depth is not None:
                 entry["depth_file_path"] = f"depth_{i:03d}.npy"
-                np.save(temporary / entry["depth_file_path"], clip.depth[i, 0].float().cpu().numpy(), allow_pickle=False)
+                np.save(
+                    temporary / entry["depth_file_path"], clip.depth[i, 0].float().cpu().numpy(), allow_pickle=False
+                )
             frames.append(entry)
         first = frames[0]
         document = {
@@ -179,7 +181,9 @@ def load_clip(path: str | Path) -> OrbitalClip:
         )
     if path.is_file():
         if path.suffix.lower() != ".json":
-            raise InputError(f"{path}: expected a clip folder or a transforms .json file, got a {path.suffix or 'plain'} file")
+            raise InputError(
+                f"{path}: expected a clip folder or a transforms .json file, got a {path.suffix or 'plain'} file"
+            )
         return _load_transforms(path)
     raise InputError(f"{path}: no such file or folder; expected a clip (folder with transforms.json, or the JSON file)")
 
@@ -204,7 +208,9 @@ def _resolve_frame(base: Path, name: object, source: Path) -> Path:
     for candidate in (base / name, base / f"{name}.png"):
         resolved = candidate.resolve()
         if not resolved.is_relative_to(root):
-            raise InputError(f"{source}: frame path {name!r} leaves the clip's folder; frames must lie beside the JSON file")
+            raise InputError(
+                f"{source}: frame path {name!r} leaves the clip's folder; frames must lie beside the JSON file"
+            )
         if resolved.is_file():
             return resolved
     raise InputError(f"{source}: frame {name!r} does not exist; cameras and frames disagree, render the clip again")
@@ -216,7 +222,9 @@ def load_rgba(path: str | Path) -> Tensor:
     try:
         with Image.open(path) as image:
             if max(image.size) > MAX_SIDE:
-                raise InputError(f"{path}: {image.size[0]} x {image.size[1]} pixels, at most {MAX_SIDE} a side are read")
+                raise InputError(
+                    f"{path}: {image.size[0]} x {image.size[1]} pixels, at most {MAX_SIDE} a side are read"
+                )
             array = np.asarray(image.convert("RGBA"))
     except InputError:
         raise
@@ -254,7 +262,9 @@ def _load_transforms(path: Path) -> OrbitalClip:
     height, width = rgba.shape[-2:]
     stated = (document.get("w", width), document.get("h", height))
     if stated != (width, height):
-        raise InputError(f"{path}: says {stated[0]} x {stated[1]} pixels, the frames are {width} x {height}; render again")
+        raise InputError(
+            f"{path}: says {stated[0]} x {stated[1]} pixels, the frames are {width} x {height}; render again"
+        )
     cameras = Cameras.from_opengl(torch.stack(matrices), torch.stack(ks), width=width, height=height)
     caption, m = document.get("caption"), document.get("motion_magnitude")
     return OrbitalClip(
@@ -285,7 +295,11 @@ def _matrix(value: object, path: Path, i: int) -> Tensor:
 
 def _number(record: dict, key: str) -> float | None:
     value = record.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    return (
+        float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        else None
+    )
 
 
 def _intrinsics(record: dict, width: int, height: int, path: Path) -> Tensor:
@@ -334,7 +348,9 @@ def _load_diffusion4d(folder: Path) -> OrbitalClip:
         candidates = [folder / f"multi{number}.json", folder / f"multi_frame{number}.json"]
         source = next((c for c in candidates if c.is_file()), None)
         if source is None:
-            raise InputError(f"{folder}: {image_path.name} has no camera file multi{number}.json; cameras and frames disagree")
+            raise InputError(
+                f"{folder}: {image_path.name} has no camera file multi{number}.json; cameras and frames disagree"
+            )
         record = _read_json(source)
         image = load_rgba(image_path)
         if rgba and image.shape != rgba[0].shape:
@@ -346,7 +362,9 @@ def _load_diffusion4d(folder: Path) -> OrbitalClip:
             try:
                 columns = [record[k] for k in ("x", "y", "z", "origin")]
             except KeyError as error:
-                raise InputError(f"{source}: expected keys x, y, z, origin (camera axes and centre), {error} is missing") from error
+                raise InputError(
+                    f"{source}: expected keys x, y, z, origin (camera axes and centre), {error} is missing"
+                ) from error
             # The authors write the OpenCV-like axes x right, y down, z forward; OpenGL flips y and z.
             m = torch.eye(4)
             for j, column in enumerate(columns):

@@ -68,6 +68,8 @@ def ensure_writable_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{path}: cannot create its folder ({error.strerror}); choose an --out you can write") from error
+        raise InputError(
+            f"{path}: cannot create its folder ({error.strerror}); choose an --out you can write"
+        ) from error
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: its folder is not writable; choose an --out you can write")

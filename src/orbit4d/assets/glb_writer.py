@@ -58,7 +58,16 @@ class _Buffer:
         return len(self.accessors) - 1
 
 
-def write_skinned_glb(mesh: SkinnedMesh, joints: list[Joint], tracks: list[Track], *, times: np.ndarray, animation: str, name: str, extras: dict) -> bytes:
+def write_skinned_glb(
+    mesh: SkinnedMesh,
+    joints: list[Joint],
+    tracks: list[Track],
+    *,
+    times: np.ndarray,
+    animation: str,
+    name: str,
+    extras: dict,
+) -> bytes:
     """The bytes of a .glb: one node with mesh and skin, the joints, one animation. Deterministic."""
     buffer = _Buffer()
     world = np.zeros((len(joints), 3))
@@ -69,7 +78,9 @@ def write_skinned_glb(mesh: SkinnedMesh, joints: list[Joint], tracks: list[Track
     attributes = {
         "POSITION": buffer.add(mesh.positions.astype(np.float32), "VEC3", bounds=True),
         "NORMAL": buffer.add(mesh.normals.astype(np.float32), "VEC3"),
-        "COLOR_0": buffer.add(np.round(np.c_[mesh.colors, np.ones(len(mesh.colors))] * 65535).astype(np.uint16), "VEC4", normalized=True),
+        "COLOR_0": buffer.add(
+            np.round(np.c_[mesh.colors, np.ones(len(mesh.colors))] * 65535).astype(np.uint16), "VEC4", normalized=True
+        ),
         "JOINTS_0": buffer.add(mesh.joints.astype(np.uint8), "VEC4"),
         "WEIGHTS_0": buffer.add(mesh.weights.astype(np.float32), "VEC4"),
     }
@@ -80,7 +91,9 @@ def write_skinned_glb(mesh: SkinnedMesh, joints: list[Joint], tracks: list[Track
     for track in tracks:
         for path, values, kind in (("rotation", track.rotations, "VEC4"), ("translation", track.translations, "VEC3")):
             if values is not None:
-                samplers.append({"input": clock, "output": buffer.add(values.astype(np.float32), kind), "interpolation": "LINEAR"})
+                samplers.append(
+                    {"input": clock, "output": buffer.add(values.astype(np.float32), kind), "interpolation": "LINEAR"}
+                )
                 channels.append({"sampler": len(samplers) - 1, "target": {"node": track.joint + 1, "path": path}})
     nodes: list[dict] = [{"name": name, "mesh": 0, "skin": 0}]
     for i, joint in enumerate(joints):
@@ -94,7 +107,12 @@ def write_skinned_glb(mesh: SkinnedMesh, joints: list[Joint], tracks: list[Track
         "scenes": [{"nodes": [0, *roots]}],
         "nodes": nodes,
         "meshes": [{"name": name, "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}],
-        "materials": [{"name": "toy", "pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0, "roughnessFactor": 0.9}}],
+        "materials": [
+            {
+                "name": "toy",
+                "pbrMetallicRoughness": {"baseColorFactor": [1, 1, 1, 1], "metallicFactor": 0, "roughnessFactor": 0.9},
+            }
+        ],
         "skins": [{"joints": list(range(1, len(joints) + 1)), "inverseBindMatrices": bind}],
         "animations": [{"name": animation, "samplers": samplers, "channels": channels}],
         "accessors": buffer.accessors,

@@ -26,7 +26,11 @@ MAX_TEXTURE_SIDE = 8192
 MAX_ELEMENTS = 50_000_000
 _COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _SHAPES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
-_UNSUPPORTED = {"KHR_draco_mesh_compression": "Draco", "EXT_meshopt_compression": "meshopt", "KHR_texture_basisu": "Basis Universal"}
+_UNSUPPORTED = {
+    "KHR_draco_mesh_compression": "Draco",
+    "EXT_meshopt_compression": "meshopt",
+    "KHR_texture_basisu": "Basis Universal",
+}
 WORLD = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=np.float32)
 
 
@@ -167,8 +171,19 @@ def load_glb(path: str | Path) -> Asset:
         return _Reader(path).asset()
     except InputError:
         raise
-    except (KeyError, IndexError, TypeError, ValueError, struct.error, RecursionError, OverflowError, AttributeError) as error:
-        raise InputError(f"{path}: damaged glTF ({type(error).__name__}: {str(error)[:120]}); export the file again") from error
+    except (
+        KeyError,
+        IndexError,
+        TypeError,
+        ValueError,
+        struct.error,
+        RecursionError,
+        OverflowError,
+        AttributeError,
+    ) as error:
+        raise InputError(
+            f"{path}: damaged glTF ({type(error).__name__}: {str(error)[:120]}); export the file again"
+        ) from error
 
 
 class _Reader:
@@ -191,7 +206,9 @@ class _Reader:
         for extension in self.json.get("extensionsRequired", []):
             if extension in _UNSUPPORTED:
                 what = _UNSUPPORTED[extension]
-                raise InputError(f"{path}: uses {what} compression ({extension}); decompress it first (`gltf-transform copy IN OUT`)")
+                raise InputError(
+                    f"{path}: uses {what} compression ({extension}); decompress it first (`gltf-transform copy IN OUT`)"
+                )
         self.buffers: dict[int, bytes] = {}
 
     def _parse_glb(self, data: bytes) -> dict:
@@ -199,7 +216,9 @@ class _Reader:
             raise InputError(f"{self.path}: truncated: {len(data)} bytes, a GLB has at least 20")
         _, version, length = struct.unpack_from("<4sII", data)
         if version != 2 or length > len(data):
-            raise InputError(f"{self.path}: truncated or wrong version: header says {length} bytes of glTF {version}, file has {len(data)}")
+            raise InputError(
+                f"{self.path}: truncated or wrong version: header says {length} bytes of glTF {version}, file has {len(data)}"
+            )
         offset, document = 12, None
         while offset + 8 <= length:
             size, kind = struct.unpack_from("<I4s", data, offset)
@@ -234,7 +253,9 @@ class _Reader:
         if not target.is_relative_to(self.path.parent.resolve()):
             raise InputError(f"{self.path}: refers to {uri!r} outside its own folder; put the file beside it")
         if not target.is_file() or target.stat().st_size > MAX_FILE:
-            raise InputError(f"{self.path}: needs {uri!r} beside it, which is missing or larger than {MAX_FILE >> 20} MiB")
+            raise InputError(
+                f"{self.path}: needs {uri!r} beside it, which is missing or larger than {MAX_FILE >> 20} MiB"
+            )
         return target.read_bytes()
 
     def buffer(self, index: int) -> bytes:
@@ -242,7 +263,9 @@ class _Reader:
             uri = self.json["buffers"][index].get("uri")
             data = self.chunk if uri is None else self._uri(uri)
             if data is None:
-                raise InputError(f"{self.path}: has no binary chunk, but buffer {index} needs one; export the file again")
+                raise InputError(
+                    f"{self.path}: has no binary chunk, but buffer {index} needs one; export the file again"
+                )
             self.buffers[index] = data
         return self.buffers[index]
 
@@ -251,7 +274,9 @@ class _Reader:
         data = self.buffer(int(record["buffer"]))
         start, length = int(record.get("byteOffset", 0)), int(record["byteLength"])
         if start < 0 or length < 0 or start + length > len(data):
-            raise InputError(f"{self.path}: buffer view {index} reaches past its buffer ({start}+{length} > {len(data)})")
+            raise InputError(
+                f"{self.path}: buffer view {index} reaches past its buffer ({start}+{length} > {len(data)})"
+            )
         return data, start, length, int(record.get("byteStride", 0))
 
     def _raw(self, view: int, offset: int, count: int, width: int, kind: type) -> np.ndarray:
@@ -268,7 +293,9 @@ class _Reader:
         record = self.json["accessors"][index]
         kind, width, count = _COMPONENTS[record["componentType"]], _SHAPES[record["type"]], int(record["count"])
         if not 0 <= count <= MAX_ELEMENTS // width:
-            raise InputError(f"{self.path}: accessor {index} has {count} elements, at most {MAX_ELEMENTS // width} are read")
+            raise InputError(
+                f"{self.path}: accessor {index} has {count} elements, at most {MAX_ELEMENTS // width} are read"
+            )
         if "bufferView" in record:
             out = self._raw(int(record["bufferView"]), int(record.get("byteOffset", 0)), count, width, kind)
         else:
@@ -279,7 +306,9 @@ class _Reader:
             sparse = record["sparse"]
             i, v = sparse["indices"], sparse["values"]
             n = int(sparse["count"])
-            where = self._raw(int(i["bufferView"]), int(i.get("byteOffset", 0)), n, 1, _COMPONENTS[i["componentType"]])[:, 0]
+            where = self._raw(int(i["bufferView"]), int(i.get("byteOffset", 0)), n, 1, _COMPONENTS[i["componentType"]])[
+                :, 0
+            ]
             if n and int(where.max()) >= count:
                 raise InputError(f"{self.path}: sparse accessor {index} writes element {int(where.max())} of {count}")
             out[where] = self._raw(int(v["bufferView"]), int(v.get("byteOffset", 0)), n, width, kind)
@@ -306,7 +335,9 @@ class _Reader:
         if not primitives:
             raise InputError(f"{self.path}: holds no triangles in its scene; expected a mesh")
         animations = read_animations(self.json.get("animations", []), self.accessor, len(nodes))
-        return Asset(name=self.path.stem, primitives=primitives, nodes=nodes, order=order, skins=skins, animations=animations)
+        return Asset(
+            name=self.path.stem, primitives=primitives, nodes=nodes, order=order, skins=skins, animations=animations
+        )
 
     def _nodes(self) -> tuple[list[Node], list[int]]:
         records = self.json.get("nodes", [])
@@ -327,7 +358,11 @@ class _Reader:
                 )
             )
         scenes = self.json.get("scenes", [])
-        roots = scenes[self.json.get("scene", 0)].get("nodes", []) if scenes else [i for i, p in enumerate(parents) if p < 0]
+        roots = (
+            scenes[self.json.get("scene", 0)].get("nodes", [])
+            if scenes
+            else [i for i, p in enumerate(parents) if p < 0]
+        )
         everything = [i for i, p in enumerate(parents) if p < 0]
         return nodes, self._walk(records, roots, everything)
 
@@ -367,12 +402,16 @@ class _Reader:
         attributes = p["attributes"]
         positions = self.accessor(attributes["POSITION"])
         count = len(positions)
-        indices = self.accessor(p["indices"], integer=True)[:, 0].astype(np.int64) if "indices" in p else np.arange(count)
+        indices = (
+            self.accessor(p["indices"], integer=True)[:, 0].astype(np.int64) if "indices" in p else np.arange(count)
+        )
         indices = _triangles(indices, p.get("mode", 4))
         if node not in self.scene_nodes:
             indices = indices[:0]
         if len(indices) and int(indices.max()) >= count:
-            raise InputError(f"{self.path}: mesh {mesh.get('name', '?')!r} indexes vertex {int(indices.max())} of {count}")
+            raise InputError(
+                f"{self.path}: mesh {mesh.get('name', '?')!r} indexes vertex {int(indices.max())} of {count}"
+            )
         normals = self.accessor(attributes["NORMAL"]) if "NORMAL" in attributes else _smooth_normals(positions, indices)
         index = p.get("material")
         if index not in materials:
@@ -397,9 +436,20 @@ class _Reader:
             skin = int(record["skin"])
             joints, weights = self._skinning(attributes, len(skins[skin][0]))
         return Primitive(
-            node=node, name=record.get("name", mesh.get("name", "")), positions=positions, normals=normals, indices=indices, uvs=uvs,
-            colors=colors, material=material, morphs=morphs, morph_weights=morph_weights, joints=joints, weights=weights, skin=skin,
-        )  # fmt: skip
+            node=node,
+            name=record.get("name", mesh.get("name", "")),
+            positions=positions,
+            normals=normals,
+            indices=indices,
+            uvs=uvs,
+            colors=colors,
+            material=material,
+            morphs=morphs,
+            morph_weights=morph_weights,
+            joints=joints,
+            weights=weights,
+            skin=skin,
+        )
 
     def _skinning(self, attributes: dict, joint_count: int) -> tuple[np.ndarray, np.ndarray]:
         joints, weights, k = [], [], 0
@@ -409,9 +459,13 @@ class _Reader:
             k += 1
         joint, weight = np.concatenate(joints, 1), np.maximum(np.concatenate(weights, 1), 0)
         total = weight.sum(1, keepdims=True)
-        weight = np.where(total > 1e-8, weight / np.maximum(total, 1e-8), np.eye(1, weight.shape[1], dtype=weight.dtype))
+        weight = np.where(
+            total > 1e-8, weight / np.maximum(total, 1e-8), np.eye(1, weight.shape[1], dtype=weight.dtype)
+        )
         if int(np.where(weight > 0, joint, 0).max(initial=0)) >= joint_count:
-            raise InputError(f"{self.path}: a mesh is bound to a joint that its skin does not have; export the file again")
+            raise InputError(
+                f"{self.path}: a mesh is bound to a joint that its skin does not have; export the file again"
+            )
         return np.minimum(joint, joint_count - 1), weight
 
     def _material(self, record: dict) -> Material:
@@ -443,7 +497,9 @@ class _Reader:
         try:
             with Image.open(io.BytesIO(data)) as picture:
                 if max(picture.size) > MAX_TEXTURE_SIDE:
-                    raise InputError(f"{self.path}: a texture of {picture.size[0]} x {picture.size[1]} pixels; at most {MAX_TEXTURE_SIDE} a side")
+                    raise InputError(
+                        f"{self.path}: a texture of {picture.size[0]} x {picture.size[1]} pixels; at most {MAX_TEXTURE_SIDE} a side"
+                    )
                 out.texture = np.asarray(picture.convert("RGBA"))
         except InputError:
             raise

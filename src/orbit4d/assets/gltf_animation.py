@@ -37,7 +37,11 @@ def read_animations(records: list[dict], accessor: Callable[[int], np.ndarray], 
         for channel in record.get("channels", []):
             target = channel.get("target", {})
             node, path = target.get("node"), target.get("path")
-            if node is None or not 0 <= node < node_count or path not in ("translation", "rotation", "scale", "weights"):
+            if (
+                node is None
+                or not 0 <= node < node_count
+                or path not in ("translation", "rotation", "scale", "weights")
+            ):
                 continue
             sampler = record["samplers"][channel["sampler"]]
             times = accessor(sampler["input"])[:, 0].astype(float)
@@ -75,7 +79,12 @@ def _sample_channel(c: Channel, t: float) -> np.ndarray:
     if cubic:
         p0, m0 = c.values[k, 1], c.values[k, 2] * span
         p1, m1 = c.values[k + 1, 1], c.values[k + 1, 0] * span
-        value = (2 * u**3 - 3 * u**2 + 1) * p0 + (u**3 - 2 * u**2 + u) * m0 + (3 * u**2 - 2 * u**3) * p1 + (u**3 - u**2) * m1
+        value = (
+            (2 * u**3 - 3 * u**2 + 1) * p0
+            + (u**3 - 2 * u**2 + u) * m0
+            + (3 * u**2 - 2 * u**3) * p1
+            + (u**3 - u**2) * m1
+        )
         return value / max(float(np.linalg.norm(value)), 1e-12) if c.path == "rotation" else value
     if c.path == "rotation":
         return _slerp(c.values[k], c.values[k + 1], u)

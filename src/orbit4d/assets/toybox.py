@@ -24,16 +24,31 @@ MAX_COUNT = 1_000_000
 VERSION = 1
 _KEYFRAMES = 25
 _COLORS = {
-    "red": (0.75, 0.08, 0.07), "orange": (0.85, 0.3, 0.04), "yellow": (0.9, 0.62, 0.06), "green": (0.12, 0.5, 0.1),
-    "teal": (0.04, 0.45, 0.42), "blue": (0.07, 0.2, 0.72), "purple": (0.33, 0.1, 0.6), "pink": (0.87, 0.3, 0.45),
-    "brown": (0.28, 0.13, 0.05), "grey": (0.32, 0.33, 0.35), "white": (0.8, 0.8, 0.78), "black": (0.035, 0.035, 0.045),
-}  # fmt: skip
+    "red": (0.75, 0.08, 0.07),
+    "orange": (0.85, 0.3, 0.04),
+    "yellow": (0.9, 0.62, 0.06),
+    "green": (0.12, 0.5, 0.1),
+    "teal": (0.04, 0.45, 0.42),
+    "blue": (0.07, 0.2, 0.72),
+    "purple": (0.33, 0.1, 0.6),
+    "pink": (0.87, 0.3, 0.45),
+    "brown": (0.28, 0.13, 0.05),
+    "grey": (0.32, 0.33, 0.35),
+    "white": (0.8, 0.8, 0.78),
+    "black": (0.035, 0.035, 0.045),
+}
 _PATTERNS = ("plain", "striped", "spotted", "two-tone")
 _WORDS = {
-    "walk": ("walking", "taking a walk"), "run": ("running", "running fast"), "jump": ("jumping", "leaping up and down"),
-    "nod": ("nodding", "nodding its head"), "spin": ("spinning", "turning around"), "wave": ("waving", "waving a hand"),
-    "flap": ("flapping its wings", "flying"), "swim": ("swimming", "swishing its tail"), "sway": ("swaying", "swaying from side to side"),
-}  # fmt: skip
+    "walk": ("walking", "taking a walk"),
+    "run": ("running", "running fast"),
+    "jump": ("jumping", "leaping up and down"),
+    "nod": ("nodding", "nodding its head"),
+    "spin": ("spinning", "turning around"),
+    "wave": ("waving", "waving a hand"),
+    "flap": ("flapping its wings", "flying"),
+    "swim": ("swimming", "swishing its tail"),
+    "sway": ("swaying", "swaying from side to side"),
+}
 
 
 @dataclass(kw_only=True)
@@ -68,7 +83,9 @@ def make_toy(seed: int, *, kind: str | None = None, motion: str | None = None) -
     caption = f"a {look} {noun} {verb}" if rng.random() < 0.6 else f"a toy {noun}, {look}, {verb}"
     caption = caption.replace("a orange", "an orange")
     extras = {"caption": caption, "kind": kind, "motion": motion, "seed": seed}
-    data = write_skinned_glb(builder.mesh(), builder.joints, tracks, times=times, animation=motion, name=kind, extras=extras)
+    data = write_skinned_glb(
+        builder.mesh(), builder.joints, tracks, times=times, animation=motion, name=kind, extras=extras
+    )
     return Toy(glb=data, caption=caption, kind=kind, motion=motion, seed=seed)
 
 
@@ -102,7 +119,14 @@ def write_toybox(folder: str | Path, *, count: int, seed: int = 0, progress: boo
             toy = make_toy(seed + i, kind=kind, motion=motion)
             with atomic_path(path) as temporary:
                 temporary.write_bytes(toy.glb)
-            entry = {"file": path.name, "caption": toy.caption, "kind": kind, "motion": motion, "seed": toy.seed, "version": VERSION}
+            entry = {
+                "file": path.name,
+                "caption": toy.caption,
+                "kind": kind,
+                "motion": motion,
+                "seed": toy.seed,
+                "version": VERSION,
+            }
         entries.append(entry)
         paths.append(path)
         if i % 100 == 99 or i == count - 1:

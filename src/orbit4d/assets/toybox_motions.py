@@ -67,26 +67,59 @@ def _angles(kind: str, motion: str, a: float) -> tuple[dict[str, tuple[str, Curv
     tail: dict[str, tuple[str, Curve]] = {"tail": ("y", _sine(18 * a, 0.2)), "tail_tip": ("y", _sine(22 * a, 0.05))}
     match motion:
         case "walk":
-            return _gait(kind, a, 28, 1) | tail | {"head": ("x", _sine(5, 0.1, 2))}, lambda t: 0.015 * np.abs(np.sin(2 * np.pi * t))
+            return _gait(kind, a, 28, 1) | tail | {
+                "head": ("x", _sine(5, 0.1, 2))
+            }, lambda t: 0.015 * np.abs(np.sin(2 * np.pi * t))
         case "run":
-            return _gait(kind, a, 48, 2) | tail | {"root": ("x", _sine(7 * a, 0.3, 2, 6))}, lambda t: 0.07 * np.abs(np.sin(2 * np.pi * t))
+            return _gait(kind, a, 48, 2) | tail | {
+                "root": ("x", _sine(7 * a, 0.3, 2, 6))
+            }, lambda t: 0.07 * np.abs(np.sin(2 * np.pi * t))
         case "jump":
             legs = {n: ("x", _sine(24 * a, 0.5)) for n in ("leg_fl", "leg_fr", "leg_l", "leg_r")}
             legs |= {n: ("x", _sine(24 * a, 0.0)) for n in ("leg_bl", "leg_br")}
-            wings = {"wing_l": ("z", _sine(35 * a, 0.5)), "wing_r": ("z", _sine(35 * a)), "arm_l": ("z", _sine(50 * a, 0.5, 1, -60)), "arm_r": ("z", _sine(50 * a, 0.0, 1, 60))}
+            wings = {
+                "wing_l": ("z", _sine(35 * a, 0.5)),
+                "wing_r": ("z", _sine(35 * a)),
+                "arm_l": ("z", _sine(50 * a, 0.5, 1, -60)),
+                "arm_r": ("z", _sine(50 * a, 0.0, 1, 60)),
+            }
             return legs | wings | tail, _hop(0.35 * a)
         case "nod":
             extra = {"tail": ("x", _sine(25 * a))} if kind == "fish" else tail
             return {"head": ("x", _sine(26 * a, 0.0, 2)), "root": ("x", _sine(6 * a, 0.2, 2)), **extra}, None
         case "spin":
-            return {"root": ("y", lambda t: -360.0 * t), "tail": ("y", _sine(20)), "arm_l": ("z", _sine(15, 0, 1, -35)), "arm_r": ("z", _sine(15, 0.5, 1, 35))}, None
+            return {
+                "root": ("y", lambda t: -360.0 * t),
+                "tail": ("y", _sine(20)),
+                "arm_l": ("z", _sine(15, 0, 1, -35)),
+                "arm_r": ("z", _sine(15, 0.5, 1, 35)),
+            }, None
         case "wave":
-            return {"arm_r": ("z", _sine(22 * a, 0.0, 2, 140)), "arm_l": ("z", _sine(4, 0, 1, -8)), "head": ("z", _sine(8 * a))}, None
+            return {
+                "arm_r": ("z", _sine(22 * a, 0.0, 2, 140)),
+                "arm_l": ("z", _sine(4, 0, 1, -8)),
+                "head": ("z", _sine(8 * a)),
+            }, None
         case "flap":
-            wings = {"wing_l": ("z", _sine(48 * a, 0.0, 2)), "wing_r": ("z", _sine(48 * a, 0.5, 2)), "tail": ("x", _sine(12, 0.1, 2))}
+            wings = {
+                "wing_l": ("z", _sine(48 * a, 0.0, 2)),
+                "wing_r": ("z", _sine(48 * a, 0.5, 2)),
+                "tail": ("x", _sine(12, 0.1, 2)),
+            }
             return wings, lambda t: 0.08 * np.sin(2 * np.pi * (2 * t + 0.6))
         case "swim":
             fins = {"fin_l": ("z", _sine(30 * a, 0.0, 2)), "fin_r": ("z", _sine(30 * a, 0.5, 2))}
-            return {"root": ("y", _sine(9 * a)), "tail": ("y", _sine(34 * a, 0.35)), "tail_tip": ("y", _sine(30 * a, 0.2)), **fins}, None
+            return {
+                "root": ("y", _sine(9 * a)),
+                "tail": ("y", _sine(34 * a, 0.35)),
+                "tail_tip": ("y", _sine(30 * a, 0.2)),
+                **fins,
+            }, None
         case _:  # sway
-            return {"root": ("z", _sine(14 * a)), "head": ("z", _sine(12 * a, 0.15)), "arm_l": ("z", _sine(18, 0.2, 1, -22)), "arm_r": ("z", _sine(18, 0.2, 1, 22)), **tail}, None
+            return {
+                "root": ("z", _sine(14 * a)),
+                "head": ("z", _sine(12 * a, 0.15)),
+                "arm_l": ("z", _sine(18, 0.2, 1, -22)),
+                "arm_r": ("z", _sine(18, 0.2, 1, 22)),
+                **tail,
+            }, None

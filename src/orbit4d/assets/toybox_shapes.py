@@ -35,7 +35,9 @@ def superellipsoid(roundness: float, rows: int = 11, columns: int = 14) -> tuple
     def power(x: np.ndarray) -> np.ndarray:
         return np.sign(x) * np.abs(x) ** roundness
 
-    positions = np.stack([power(np.sin(theta)) * power(np.cos(phi)), power(np.cos(theta)), power(np.sin(theta)) * power(np.sin(phi))], -1)
+    positions = np.stack(
+        [power(np.sin(theta)) * power(np.cos(phi)), power(np.cos(theta)), power(np.sin(theta)) * power(np.sin(phi))], -1
+    )
     return positions, triangles
 
 
@@ -70,20 +72,34 @@ class Builder:
     def joint(self, name: str, parent: int, at: tuple[float, float, float]) -> int:
         """Add a joint at the world position `at`; returns its index."""
         position = np.array(at, dtype=float)
-        self.joints.append(Joint(name=name, parent=parent, offset=position - (self.world[parent] if parent >= 0 else 0)))
+        self.joints.append(
+            Joint(name=name, parent=parent, offset=position - (self.world[parent] if parent >= 0 else 0))
+        )
         self.world.append(position)
         return len(self.joints) - 1
 
     def index(self, name: str) -> int:
         return next(i for i, j in enumerate(self.joints) if j.name == name)
 
-    def add(self, joint: int, at: tuple[float, float, float], size: tuple[float, float, float], color: Color, *, shape: str = "round",
-            turn: np.ndarray | None = None, paint: Paint = plain, blend: int | None = None) -> None:  # fmt: skip
+    def add(
+        self,
+        joint: int,
+        at: tuple[float, float, float],
+        size: tuple[float, float, float],
+        color: Color,
+        *,
+        shape: str = "round",
+        turn: np.ndarray | None = None,
+        paint: Paint = plain,
+        blend: int | None = None,
+    ) -> None:
         """A part of half-sizes `size` centred at world `at`, bound to `joint`.
 
         shape: "round", "soft" (rounded box), "box" or "cone". `blend`: joint that takes over towards the part's upper end.
         """
-        unit, triangles = cone() if shape == "cone" else superellipsoid({"round": 1.0, "soft": 0.55, "box": 0.25}[shape])
+        unit, triangles = (
+            cone() if shape == "cone" else superellipsoid({"round": 1.0, "soft": 0.55, "box": 0.25}[shape])
+        )
         matrix = (np.eye(3) if turn is None else turn) @ np.diag(size)
         positions = unit @ matrix.T + np.array(at)
         normals = _normals(positions, triangles)
@@ -102,10 +118,13 @@ class Builder:
         positions, normals, colors, joints, weights, triangles = zip(*self.parts, strict=True)
         offsets = np.cumsum([0, *[len(p) for p in positions]])
         return SkinnedMesh(
-            positions=np.concatenate(positions), normals=np.concatenate(normals), colors=np.concatenate(colors),
-            joints=np.concatenate(joints), weights=np.concatenate(weights),
+            positions=np.concatenate(positions),
+            normals=np.concatenate(normals),
+            colors=np.concatenate(colors),
+            joints=np.concatenate(joints),
+            weights=np.concatenate(weights),
             triangles=np.concatenate([t + o for t, o in zip(triangles, offsets, strict=False)]),
-        )  # fmt: skip
+        )
 
 
 def _normals(positions: np.ndarray, triangles: np.ndarray) -> np.ndarray:
@@ -117,5 +136,9 @@ def _normals(positions: np.ndarray, triangles: np.ndarray) -> np.ndarray:
     # The rings at the poles collapse to a point; all their vertices share one normal.
     outward = positions - positions.mean(0)
     length = np.linalg.norm(out, axis=1, keepdims=True)
-    out = np.where(length > 1e-9, out / np.maximum(length, 1e-9), outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-9))
+    out = np.where(
+        length > 1e-9,
+        out / np.maximum(length, 1e-9),
+        outward / np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-9),
+    )
     return np.where((out * outward).sum(1, keepdims=True) < -0.3, -out, out)

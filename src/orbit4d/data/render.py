@@ -91,8 +91,9 @@ class Renderer:
         self.vao = gl.vertex_array(
             self.program,
             [(self.moving, "3f 3f", "position", "normal"), (buffers[0], "2f", "uv"), (buffers[1], "4f", "color")],
-            index_buffer=buffers[2], skip_errors=True,
-        )  # fmt: skip
+            index_buffer=buffers[2],
+            skip_errors=True,
+        )
         self.draws, textures = [], {}
         for p in asset.primitives:
             m = p.material
@@ -168,7 +169,7 @@ def _create_context() -> Any:
     try:
         import moderngl
 
-        return moderngl.create_standalone_context(backend="egl")
+        return moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
     except Exception as error:  # moderngl and its loader raise bare Exceptions
         raise InputError(
             f"rendering: no OpenGL through EGL on this machine ({error}); install Mesa, "
@@ -201,7 +202,9 @@ def clip_seconds(duration: float, u: float, *, loop: Loop = "loop") -> float:
     return position if u >= 1 and cycles == 1 else min(math.fmod(position, duration) if u < 1 else duration, duration)
 
 
-def place(asset: Asset, animation: int | None, *, fit: Fit = "swept", loop: Loop = "loop", root_motion: RootMotion = "auto") -> Placement:
+def place(
+    asset: Asset, animation: int | None, *, fit: Fit = "swept", loop: Loop = "loop", root_motion: RootMotion = "auto"
+) -> Placement:
     """The similarity (and drift) that puts the asset into the world, from its vertices over the motion."""
     duration = 0.0 if animation is None else asset.animations[animation].duration
     steps = np.linspace(0, 1, 9 if animation is not None else 1)
@@ -219,7 +222,9 @@ def place(asset: Asset, animation: int | None, *, fit: Fit = "swept", loop: Loop
     drift = clouds[-1].mean(0) - clouds[0].mean(0)
     centre, radius = _sphere(np.concatenate(clouds))
     alone = max(_sphere(cloud)[1] for cloud in clouds)
-    if root_motion == "remove" or (root_motion == "auto" and radius > 1.5 * alone and np.linalg.norm(drift) > 0.3 * alone):
+    if root_motion == "remove" or (
+        root_motion == "auto" and radius > 1.5 * alone and np.linalg.norm(drift) > 0.3 * alone
+    ):
         clouds = [cloud - u * drift for cloud, u in zip(clouds, steps, strict=True)]
         centre, radius = _sphere(np.concatenate(clouds))
         return Placement(scale=FRAME_RADIUS / radius, centre=centre, drift=drift)
@@ -257,9 +262,18 @@ def find_animation(asset: Asset, wanted: int | str | None) -> int | None:
 
 
 def render_grid(
-    asset: Asset, *, views: Orbit, times: Tensor, pairs: list[tuple[int, int]], animation: int | None, size: int = 128,
-    fit: Fit = "swept", loop: Loop = "loop", root_motion: RootMotion = "auto", renderer: Renderer | None = None,
-) -> np.ndarray:  # fmt: skip
+    asset: Asset,
+    *,
+    views: Orbit,
+    times: Tensor,
+    pairs: list[tuple[int, int]],
+    animation: int | None,
+    size: int = 128,
+    fit: Fit = "swept",
+    loop: Loop = "loop",
+    root_motion: RootMotion = "auto",
+    renderer: Renderer | None = None,
+) -> np.ndarray:
     """Any (view, time) index pairs of one animation: (n, size, size, 4) uint8 straight RGBA, in the order of `pairs`."""
     cameras = views.cameras(size)
     placement = place(asset, animation, fit=fit, loop=loop, root_motion=root_motion)
@@ -283,10 +297,22 @@ def render_grid(
 
 
 def render_clip(
-    asset: Asset | str | Path, *, trajectory: Literal["orbit", "static", "front"] = "orbit", frames: int = 24, size: int = 128,
-    azimuth: float = 0.0, elevation: float = 0.0, animation: int | str | None = None, fit: Fit = "swept", loop: Loop = "loop",
-    root_motion: RootMotion = "auto", radius: float = 2.0, fov: float = 39.6, supersample: int = 2, renderer: Renderer | None = None,
-) -> OrbitalClip:  # fmt: skip
+    asset: Asset | str | Path,
+    *,
+    trajectory: Literal["orbit", "static", "front"] = "orbit",
+    frames: int = 24,
+    size: int = 128,
+    azimuth: float = 0.0,
+    elevation: float = 0.0,
+    animation: int | str | None = None,
+    fit: Fit = "swept",
+    loop: Loop = "loop",
+    root_motion: RootMotion = "auto",
+    radius: float = 2.0,
+    fov: float = 39.6,
+    supersample: int = 2,
+    renderer: Renderer | None = None,
+) -> OrbitalClip:
     """Render an asset along a trajectory: RGBA and depth.
 
     Args:
@@ -300,7 +326,9 @@ def render_clip(
     asset = asset if isinstance(asset, Asset) else load_glb(asset)
     number = find_animation(asset, animation)
     if number is None and trajectory != "static":
-        raise InputError(f"{asset.name}: has no animation, which --trajectory {trajectory} needs; use --trajectory static")
+        raise InputError(
+            f"{asset.name}: has no animation, which --trajectory {trajectory} needs; use --trajectory static"
+        )
     try:
         orbit = Orbit(frames=frames, radius=radius, elevation_deg=elevation, azimuth_start_deg=azimuth, fov_deg=fov)
     except ValueError as error:
@@ -326,6 +354,10 @@ def render_clip(
     rgba = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
     motion = "" if number is None else " " + asset.animations[number].name.rsplit("|", 1)[-1]
     return OrbitalClip(
-        rgb=rgba[:, :3], alpha=rgba[:, 3:], cameras=cameras, times=times,
-        depth=torch.from_numpy(np.stack([d for d in depths if d is not None]))[:, None], caption=asset.name + motion,
-    )  # fmt: skip
+        rgb=rgba[:, :3],
+        alpha=rgba[:, 3:],
+        cameras=cameras,
+        times=times,
+        depth=torch.from_numpy(np.stack([d for d in depths if d is not None]))[:, None],
+        caption=asset.name + motion,
+    )

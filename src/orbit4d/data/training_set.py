@@ -55,7 +55,9 @@ def vocabulary_sources(assets: Path) -> list[ClipSource]:
     for file, names in NAMES.items():
         path = assets / file
         if not path.is_file():
-            raise InputError(f"{path}: missing; the built-in vocabulary needs it, pass the folder that holds the assets")
+            raise InputError(
+                f"{path}: missing; the built-in vocabulary needs it, pass the folder that holds the assets"
+            )
         seen = set()
         for index, animation in enumerate(load_glb(path).animations):
             name = animation.name.rsplit("|", 1)[-1]
@@ -81,21 +83,23 @@ def toybox_sources(folder: Path, count: int, seed: int = 0) -> list[ClipSource]:
     ]
 
 
-def render_training_set(sources: list[ClipSource], out: Path, *, size: int = 128, part: tuple[int, int] = (0, 1)) -> None:
+def render_training_set(
+    sources: list[ClipSource], out: Path, *, size: int = 128, part: tuple[int, int] = (0, 1)
+) -> None:
     """Render each source to `out/KEY.npz` (frames uint8 straight RGBA (n, size, size, 4), pairs (n, 2)) and its JSON.
 
     `part` = (i, n) renders every n-th source from i, for several processes. Files that exist are kept. A source that
     fails is reported and written to `out/failures.jsonl`; the others go on.
     """
+    import torch
+
     from ..assets.gltf import load_glb
     from .render import Renderer, render_grid
-
-    import torch
 
     out.mkdir(parents=True, exist_ok=True)
     pairs, orbit = grid_pairs(), Orbit(frames=FRAMES)
     times = torch.arange(FRAMES) / (FRAMES - 1)
-    asset, loaded = None, None
+    asset, loaded = None, Path()
     with Renderer(size=size) as renderer:
         for source in tqdm(sources[part[0] :: part[1]], desc="render", unit="clip"):
             target = out / f"{source.key}.npz"
@@ -104,14 +108,20 @@ def render_training_set(sources: list[ClipSource], out: Path, *, size: int = 128
             try:
                 if loaded != source.path:
                     asset, loaded = load_glb(source.path), source.path
+                assert asset is not None
                 frames = render_grid(
-                    asset, views=orbit, times=times, pairs=pairs, animation=source.animation, size=size, renderer=renderer
+                    asset,
+                    views=orbit,
+                    times=times,
+                    pairs=pairs,
+                    animation=source.animation,
+                    size=size,
+                    renderer=renderer,
                 )
             except InputError as error:
                 with open(out / "failures.jsonl", "a") as log:
                     log.write(json.dumps({"clip": source.key, "reason": str(error)}) + "\n")
                 continue
             meta = {"key": source.key, "captions": source.captions, "kind": source.kind}
-            with atomic_path(target) as temporary:
-                with open(temporary, "wb") as handle:
-                    np.savez(handle, frames=frames, pairs=np.array(pairs, dtype=np.int16), meta=json.dumps(meta))
+            with atomic_path(target) as temporary, open(temporary, "wb") as handle:
+                np.savez(handle, frames=frames, pairs=np.array(pairs, dtype=np.int16), meta=json.dumps(meta))

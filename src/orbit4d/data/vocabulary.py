@@ -23,9 +23,21 @@ NAMES: dict[str, list[str]] = {
 """Asset file -> ways to name it. The first is the plainest."""
 
 KAYKIT_ANIMATIONS = [
-    "Walking_A", "Running_A", "Idle", "Cheer", "Death_A", "1H_Melee_Attack_Chop", "1H_Melee_Attack_Slice_Horizontal",
-    "Block", "Jump_Full_Short", "Interact", "Throw", "Unarmed_Melee_Attack_Kick", "Sit_Floor_Down", "Dodge_Left",
-]  # fmt: skip
+    "Walking_A",
+    "Running_A",
+    "Idle",
+    "Cheer",
+    "Death_A",
+    "1H_Melee_Attack_Chop",
+    "1H_Melee_Attack_Slice_Horizontal",
+    "Block",
+    "Jump_Full_Short",
+    "Interact",
+    "Throw",
+    "Unarmed_Melee_Attack_Kick",
+    "Sit_Floor_Down",
+    "Dodge_Left",
+]
 """KayKit characters hold 76 animations; these 14 are used so that one asset does not outweigh the others."""
 
 _MOTIONS: list[tuple[str, list[str]]] = [

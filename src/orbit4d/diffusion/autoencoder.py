@@ -82,7 +82,9 @@ class RGBAAutoencoder(ModelMixin, ConfigMixin):
     def encode(self, frames: Tensor) -> Tensor:
         """Premultiplied RGBA (n, 4, h, w) in [0, 1] -> standardised latents (n, c, h / 8, w / 8)."""
         if frames.ndim != 4 or frames.shape[1] != 4 or frames.shape[2] % FACTOR or frames.shape[3] % FACTOR:
-            raise ValueError(f"frames must have shape (n, 4, h, w) with h, w multiples of {FACTOR}, got {tuple(frames.shape)}")
+            raise ValueError(
+                f"frames must have shape (n, 4, h, w) with h, w multiples of {FACTOR}, got {tuple(frames.shape)}"
+            )
         raw = self.encode_raw(frames)
         return (raw - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
 

@@ -100,10 +100,19 @@ class _Block(nn.Module):
         self.attention = _Attention(width, heads)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
         self.table = nn.Parameter(torch.zeros(6, width))
+        nn.init.zeros_(self.attention.out.weight)
+        nn.init.zeros_(self.mlp[-1].weight)  # type: ignore[arg-type]
         self.read = nn.Linear(read_width, width) if read_width else None
 
     def forward(
-        self, x: Tensor, modulation: Tensor, context: Tensor, mask: Tensor | None, *, per_frame: bool, other: Tensor | None = None
+        self,
+        x: Tensor,
+        modulation: Tensor,
+        context: Tensor,
+        mask: Tensor | None,
+        *,
+        per_frame: bool,
+        other: Tensor | None = None,
     ) -> Tensor:
         """x (b, f, p, d); modulation (b, f, 6, d); context (b, c, d). `per_frame` attends within each frame only."""
         b, f, p, d = x.shape
@@ -123,7 +132,19 @@ class _Block(nn.Module):
 class _Stream(nn.Module):
     """One stream's own parameters: embedding, modulation, text projection, blocks, head."""
 
-    def __init__(self, *, inputs: int, outputs: int, width: int, heads: int, depth: int, condition: int, text: int, tokens: int, read: int) -> None:
+    def __init__(
+        self,
+        *,
+        inputs: int,
+        outputs: int,
+        width: int,
+        heads: int,
+        depth: int,
+        condition: int,
+        text: int,
+        tokens: int,
+        read: int,
+    ) -> None:
         super().__init__()
         self.embed = nn.Linear(inputs, width)
         self.position = nn.Parameter(0.02 * torch.randn(tokens, width))
@@ -141,9 +162,6 @@ class _Stream(nn.Module):
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
             self.modulation.bias.view(6, width)[[2, 5]] = 0.5  # residual gates start half open
-        for block in self.blocks:
-            nn.init.zeros_(block.attention.out.weight)
-            nn.init.zeros_(block.mlp[2].weight)
 
     def conditioned(self, condition: Tensor, pooled: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Per-frame condition (b, f, k), pooled text (b, text), extra embedding (b, d) -> condition vector (b, f, d),
@@ -183,16 +201,31 @@ class Denoiser(ModelMixin, ConfigMixin):
         self.patch, self.grid = patch, grid
         noise, camera, time = 2 * 16, 2 * 6 + 3, 2 * 6 + 1
         self.spatial = _Stream(
-            inputs=2 * channels + 2 + 6 * 7, outputs=channels, width=spatial_width, heads=spatial_heads, depth=depth,
-            condition=noise + camera + 1, text=text_width, tokens=grid * grid, read=0,
-        )  # fmt: skip
+            inputs=2 * channels + 2 + 6 * 7,
+            outputs=channels,
+            width=spatial_width,
+            heads=spatial_heads,
+            depth=depth,
+            condition=noise + camera + 1,
+            text=text_width,
+            tokens=grid * grid,
+            read=0,
+        )
         self.temporal = _Stream(
-            inputs=channels + 1, outputs=channels, width=temporal_width, heads=temporal_heads, depth=depth,
-            condition=noise + time + 1, text=text_width, tokens=grid * grid, read=spatial_width,
-        )  # fmt: skip
-        self.motion = nn.Sequential(nn.Linear(9, temporal_width), nn.SiLU(), nn.Linear(temporal_width, temporal_width))
-        nn.init.zeros_(self.motion[2].weight)
-        nn.init.zeros_(self.motion[2].bias)
+            inputs=channels + 1,
+            outputs=channels,
+            width=temporal_width,
+            heads=temporal_heads,
+            depth=depth,
+            condition=noise + time + 1,
+            text=text_width,
+            tokens=grid * grid,
+            read=spatial_width,
+        )
+        last = nn.Linear(temporal_width, temporal_width)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.motion = nn.Sequential(nn.Linear(9, temporal_width), nn.SiLU(), last)
 
     def patchify(self, x: Tensor) -> Tensor:
         """(b, f, c, H, W) -> (b, f, tokens, c patch^2)."""
@@ -214,14 +247,18 @@ class Denoiser(ModelMixin, ConfigMixin):
             out = out.index_add(0, active, temporal.to(out.dtype))
         return self.unpatchify(out)
 
-    def streams(self, x: Tensor, t: Tensor, c: Conditions) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor]:
+    def streams(
+        self, x: Tensor, t: Tensor, c: Conditions
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor]:
         """The two streams before the head: z_s (b, f, p, d_s), z_t (b', f, p, d_t) for the b' samples whose gate is open,
         their condition vectors, and the indices (b',) of those samples."""
         b, f = x.shape[:2]
         tokens = self.patchify(x)
         text, text_mask = self._text(c, b, x)
         pooled = (text * text_mask[..., None]).sum(1) / text_mask.sum(1, keepdim=True).clamp_min(1)
-        reference = torch.zeros(b, f, device=x.device, dtype=x.dtype) if c.reference is None else c.reference.to(x.dtype)
+        reference = (
+            torch.zeros(b, f, device=x.device, dtype=x.dtype) if c.reference is None else c.reference.to(x.dtype)
+        )
         noise = harmonics(t * (math.pi / 2), 16)
         flag = reference[..., None]
         token_flag = reference[:, :, None, None].expand(b, f, tokens.shape[2], 1)
@@ -229,7 +266,9 @@ class Denoiser(ModelMixin, ConfigMixin):
         static, given = self._static(c, tokens)
         rays = fourier(c.plucker.flatten(2, 3).to(x.dtype), 3)
         z_s = self.spatial.embed(torch.cat([tokens, static, given, token_flag, rays], dim=-1)) + self.spatial.position
-        vector_s, modulation_s = self.spatial.conditioned(torch.cat([noise, camera_features(c.plucker), flag], dim=-1), pooled)
+        vector_s, modulation_s = self.spatial.conditioned(
+            torch.cat([noise, camera_features(c.plucker), flag], dim=-1), pooled
+        )
         context_s = self.spatial.context(text)
 
         gate = torch.ones(b, dtype=torch.bool, device=x.device) if c.static_mode is None else ~c.static_mode

@@ -7,6 +7,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
@@ -28,7 +29,15 @@ SIZE = 128
 class Orbit4DPipeline:
     """STD-4D sampling: autoencoder, denoiser, scheduler and the motion scale they were trained with."""
 
-    def __init__(self, *, autoencoder: RGBAAutoencoder, denoiser: Denoiser, scheduler: FlowMatchEulerDiscreteScheduler, motion: dict, weights_hash: str = "unsaved") -> None:
+    def __init__(
+        self,
+        *,
+        autoencoder: RGBAAutoencoder,
+        denoiser: Denoiser,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+        motion: dict,
+        weights_hash: str = "unsaved",
+    ) -> None:
         self.autoencoder = autoencoder.eval().float()
         self.denoiser = denoiser.eval().float()
         self.scheduler = scheduler
@@ -44,20 +53,32 @@ class Orbit4DPipeline:
         folder = BUILT_IN if folder is None else Path(folder)
         weights = sorted(folder.glob("*/*.safetensors"))
         if not (folder / "pipeline.json").is_file() or len({w.parent.name for w in weights}) < 2:
-            raise InputError(f"{folder}: expected autoencoder/, denoiser/ and pipeline.json with trained weights; check --weights")
+            raise InputError(
+                f"{folder}: expected autoencoder/, denoiser/ and pipeline.json with trained weights; check --weights"
+            )
         digest = hashlib.sha256()
         for file in weights:
             digest.update(file.read_bytes())
         motion = json.loads((folder / "pipeline.json").read_text())
         return cls(
-            autoencoder=RGBAAutoencoder.from_pretrained(folder / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False),
+            autoencoder=RGBAAutoencoder.from_pretrained(
+                folder / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False
+            ),
             denoiser=Denoiser.from_pretrained(folder / "denoiser", use_safetensors=True, low_cpu_mem_usage=False),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
             motion=motion,
             weights_hash=digest.hexdigest()[:16],
         )
 
-    def check_inputs(self, *, prompt: str | None, image: Tensor | None, static_clip: OrbitalClip | None, motion: float | None, steps: int) -> None:
+    def check_inputs(
+        self,
+        *,
+        prompt: str | None,
+        image: Tensor | None,
+        static_clip: OrbitalClip | None,
+        motion: float | None,
+        steps: int,
+    ) -> None:
         """Raises InputError, quoting what came, when the conditions cannot be used."""
         if prompt is None and image is None and static_clip is None:
             raise InputError("nothing to generate from: give --prompt, --image or --static")
@@ -110,7 +131,9 @@ class Orbit4DPipeline:
         # 2. Conditions of the three branches: (y, m), null, and 3D (temporal gate closed)
         reference = None if image is None else self._encode_image(image)
         still = None if static_clip is None else self._encode_static(static_clip, orbit.frames)
-        conditional = self._conditions(cameras, times, prompt=prompt, still=still, motion=motion, reference=reference, static=static)
+        conditional = self._conditions(
+            cameras, times, prompt=prompt, still=still, motion=motion, reference=reference, static=static
+        )
         null = self._conditions(cameras, times, prompt=None, still=None, motion=None, reference=None, static=static)
         frozen = replace(conditional, static_mode=torch.ones(1, dtype=torch.bool), motion=None)
 
@@ -119,15 +142,16 @@ class Orbit4DPipeline:
         x = torch.randn(1, orbit.frames, *self._latent_shape(), generator=generator)
 
         # 4. Denoise
-        self.scheduler.set_timesteps(steps)
-        for step, timestep in enumerate(tqdm(self.scheduler.timesteps, desc="sample", disable=not progress, unit="step")):
-            t = self.scheduler.sigmas[step]
+        schedule: Any = self.scheduler  # diffusers annotates its tensors as torch.FloatTensor, which no tensor is
+        schedule.set_timesteps(steps)
+        for step, timestep in enumerate(tqdm(schedule.timesteps, desc="sample", disable=not progress, unit="step")):
+            t = schedule.sigmas[step]
             e = self._predict(x, t, conditional, reference)
             w1, w2 = guidance_scale - 1, 0.0 if static else guidance_3d
             e_null = self._predict(x, t, null, None) if w1 else e
             e_3d = self._predict(x, t, frozen, reference) if w2 else e
             e = guide(e, e_null, e_3d, guidance_scale=guidance_scale, guidance_3d=w2)
-            x = self.scheduler.step(e, timestep, x, return_dict=False)[0]
+            x = schedule.step(e, timestep, x, return_dict=False)[0]
 
         # 5. Decode
         rgb, alpha = unpremultiply(self.autoencoder.decode(x[0]))
@@ -137,13 +161,21 @@ class Orbit4DPipeline:
             clip.features = self.features(x, conditional, cameras, times)
         return clip
 
-    def features(self, latents: Tensor, c: Conditions, cameras: Cameras, times: Tensor, *, noise_level: float = 0.2) -> SpatioTemporalFeatures:
+    def features(
+        self, latents: Tensor, c: Conditions, cameras: Cameras, times: Tensor, *, noise_level: float = 0.2
+    ) -> SpatioTemporalFeatures:
         """The two streams' token maps for clean latents (1, f, c, h, w), noised once at one fixed level."""
         generator = torch.Generator().manual_seed(0)
         noisy = (1 - noise_level) * latents + noise_level * torch.randn(latents.shape, generator=generator)
         f = len(times)
         if c.reference is not None:
-            c = replace(c, plucker=c.plucker[:, -f:], times=c.times[:, -f:], reference=None, static_latents=_last(c.static_latents, f))
+            c = replace(
+                c,
+                plucker=c.plucker[:, -f:],
+                times=c.times[:, -f:],
+                reference=None,
+                static_latents=_last(c.static_latents, f),
+            )
         z_s, z_t, *_ = self.denoiser.streams(noisy, torch.full((1, f), noise_level), c)
         assert z_t is not None
 
@@ -158,7 +190,7 @@ class Orbit4DPipeline:
             return None
         quantiles = self.motion["log_m_quantiles"]
         position = motion * (len(quantiles) - 1)
-        low = min(int(math.floor(position)), len(quantiles) - 2)
+        low = min(math.floor(position), len(quantiles) - 2)
         log_m = quantiles[low] + (position - low) * (quantiles[low + 1] - quantiles[low])
         return torch.tensor([(log_m - self.motion["log_m_mean"]) / self.motion["log_m_std"]])
 
@@ -180,7 +212,17 @@ class Orbit4DPipeline:
         index = torch.linspace(0, len(clip) - 1, frames).round().long()
         return self.autoencoder.encode(premultiply(clip.rgb, clip.alpha)[index])[None]
 
-    def _conditions(self, cameras: Cameras, times: Tensor, *, prompt: str | None, still: Tensor | None, motion: float | None, reference: Tensor | None, static: bool) -> Conditions:
+    def _conditions(
+        self,
+        cameras: Cameras,
+        times: Tensor,
+        *,
+        prompt: str | None,
+        still: Tensor | None,
+        motion: float | None,
+        reference: Tensor | None,
+        static: bool,
+    ) -> Conditions:
         rays = token_rays(cameras, self.denoiser.grid)
         reference_flags = torch.zeros(1, len(times), dtype=torch.bool)
         if reference is not None:  # an extra frame in front: view 0, time 0, clean

@@ -65,7 +65,15 @@ def tiny() -> Preset:
 PRESETS: dict[str, Callable[[], Preset]] = {"small": small, "tiny": tiny}
 
 
-def train(preset: str, *, out: str | Path, data: str | Path | None = None, stage: Stage = "all", steps: int | None = None, resume: bool = True) -> Path:
+def train(
+    preset: str,
+    *,
+    out: str | Path,
+    data: str | Path | None = None,
+    stage: Stage = "all",
+    steps: int | None = None,
+    resume: bool = True,
+) -> Path:
     """Run one stage, or all, of a preset's training line in the folder `out`; returns `out/weights`.
 
     Args:
@@ -81,10 +89,14 @@ def train(preset: str, *, out: str | Path, data: str | Path | None = None, stage
         raise InputError("--steps: expected at least 1, together with --stage autoencoder or denoiser")
     recipe, out = PRESETS[preset](), Path(out)
     if recipe.vocabulary and data is None and stage in ("all", "data"):
-        raise InputError(f"--data: the preset {preset!r} needs the folder that holds its GLB assets; see the model card")
+        raise InputError(
+            f"--data: the preset {preset!r} needs the folder that holds its GLB assets; see the model card"
+        )
     for name in STAGES if stage == "all" else (stage,):
         if not resume and (out / name / "checkpoint.pt").is_file():
-            raise InputError(f"{out / name}: holds a checkpoint; leave out --no-resume to go on, or choose another --out")
+            raise InputError(
+                f"{out / name}: holds a checkpoint; leave out --no-resume to go on, or choose another --out"
+            )
         match name:
             case "data":
                 sources: list[ClipSource] = vocabulary_sources(Path(data)) if recipe.vocabulary and data else []

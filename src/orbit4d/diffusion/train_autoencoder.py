@@ -51,7 +51,9 @@ def load_frames(file: Path) -> tuple[dict, Tensor, Tensor]:
     return meta, torch.from_numpy(premultiplied).permute(0, 3, 1, 2).contiguous(), pairs
 
 
-def train_autoencoder(data: Path, out: Path, *, config: AutoencoderConfig | None = None, model: RGBAAutoencoder | None = None) -> Path:
+def train_autoencoder(
+    data: Path, out: Path, *, config: AutoencoderConfig | None = None, model: RGBAAutoencoder | None = None
+) -> Path:
     """Train on the frames in `data`; checkpoint and log in `out`; the result is the diffusers folder `out/autoencoder`."""
     config = config or AutoencoderConfig()
     out.mkdir(parents=True, exist_ok=True)
@@ -80,7 +82,13 @@ def train_autoencoder(data: Path, out: Path, *, config: AutoencoderConfig | None
             bar.set_postfix(loss=line["loss"], psnr=round(-10 * float(np.log10(line["mse"])), 2))
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
             save_checkpoint(
-                checkpoint, model=model, ema=ema, optimizers=optimizers, step=step + 1, generator=generator, seconds=log.seconds
+                checkpoint,
+                model=model,
+                ema=ema,
+                optimizers=optimizers,
+                step=step + 1,
+                generator=generator,
+                seconds=log.seconds,
             )
     model.load_state_dict(ema.values)
     _measure_latents(model, frames, generator)
@@ -129,7 +137,9 @@ def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
         latents = torch.cat([model.encode(chunk.float() / 255) for chunk in frames.split(32)]).half()
         meta = meta | {"motion_magnitude": _motion_magnitude(frames, pairs)}
         with atomic_path(target) as temporary:
-            save_file({"latents": latents.contiguous(), "pairs": pairs.int()}, temporary, metadata={"clip": json.dumps(meta)})
+            save_file(
+                {"latents": latents.contiguous(), "pairs": pairs.int()}, temporary, metadata={"clip": json.dumps(meta)}
+            )
     return out
 
 

@@ -58,7 +58,9 @@ class LatentSet:
     def __init__(self, folder: Path) -> None:
         files = sorted(folder.glob("*.safetensors"))
         if not files:
-            raise InputError(f"{folder}: expected latent clips (*.safetensors), found none; run `orbit4d train data` first")
+            raise InputError(
+                f"{folder}: expected latent clips (*.safetensors), found none; run `orbit4d train data` first"
+            )
         self.clips: list[dict] = []
         latents, pairs_of = [], []
         for file in files:
@@ -68,7 +70,9 @@ class LatentSet:
                     latents.append(handle.get_tensor("latents"))
                     pairs_of.append(handle.get_tensor("pairs").long())
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                raise InputError(f"{file}: not a latent clip ({error}); delete it and run `orbit4d train data` again") from error
+                raise InputError(
+                    f"{file}: not a latent clip ({error}); delete it and run `orbit4d train data` again"
+                ) from error
         self.latents, pairs = torch.cat(latents), torch.cat(pairs_of)
         self.clip_ids = torch.arange(len(files)).repeat_interleave(torch.tensor([len(p) for p in pairs_of]))
         count = int(pairs.max()) + 1
@@ -81,8 +85,12 @@ class LatentSet:
         self.log_m_mean, self.log_m_std = float(log_m.mean()), float(log_m.std())
         self.motion = (log_m - self.log_m_mean) / self.log_m_std
         self.log_m_quantiles = torch.quantile(log_m, torch.linspace(0, 1, 21)).tolist()
-        self.toys = torch.tensor([i for i, c in enumerate(self.clips) if c["kind"].startswith("toy ")], dtype=torch.long)
-        self.real = torch.tensor([i for i, c in enumerate(self.clips) if not c["kind"].startswith("toy ")], dtype=torch.long)
+        self.toys = torch.tensor(
+            [i for i, c in enumerate(self.clips) if c["kind"].startswith("toy ")], dtype=torch.long
+        )
+        self.real = torch.tensor(
+            [i for i, c in enumerate(self.clips) if not c["kind"].startswith("toy ")], dtype=torch.long
+        )
         kinds = sorted({c["kind"] for c in self.clips})
         counts = {k: sum(c["kind"] == k for c in self.clips) for k in kinds}
         self.weights = torch.tensor([counts[c["kind"]] ** -0.5 for c in self.clips])
@@ -98,7 +106,9 @@ class LatentSet:
         return float(torch.stack(values).mean())
 
 
-def sample_batch(data: LatentSet, config: DenoiserConfig, generator: torch.Generator) -> tuple[Tensor, Tensor, Conditions, Tensor]:
+def sample_batch(
+    data: LatentSet, config: DenoiserConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Conditions, Tensor]:
     """One batch: x0 (b, f, c, h, w), static targets of the same views (b, f, c, h, w), conditions, reference mask (b, f)."""
 
     def chance(share: float) -> bool:
@@ -144,7 +154,9 @@ def sample_batch(data: LatentSet, config: DenoiserConfig, generator: torch.Gener
     return torch.stack(x0).float(), still_latents, conditions, reference
 
 
-def _pick_pairs(data: LatentSet, clip: int, config: DenoiserConfig, frozen: bool, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _pick_pairs(
+    data: LatentSet, clip: int, config: DenoiserConfig, frozen: bool, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
     order = torch.randperm(data.count, generator=generator)[: config.frames]
     if frozen:
         return order, torch.zeros_like(order)
@@ -155,7 +167,17 @@ def _pick_pairs(data: LatentSet, clip: int, config: DenoiserConfig, frozen: bool
     return picked[:, 0], picked[:, 1]
 
 
-def losses(model: Denoiser, x0: Tensor, still: Tensor, c: Conditions, reference: Tensor, *, config: DenoiserConfig, m_scale: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def losses(
+    model: Denoiser,
+    x0: Tensor,
+    still: Tensor,
+    c: Conditions,
+    reference: Tensor,
+    *,
+    config: DenoiserConfig,
+    m_scale: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
     """(flow-matching loss, L_mr) of one batch; reference frames are given clean and not scored."""
     b, f = x0.shape[:2]
     t = torch.sigmoid(config.noise_shift + torch.randn(b, generator=generator))[:, None].expand(b, f)
@@ -180,7 +202,14 @@ def losses(model: Denoiser, x0: Tensor, still: Tensor, c: Conditions, reference:
     return flow, ((1 - sample_t) * moving * gap).mean()
 
 
-def train_denoiser(data: Path, out: Path, *, config: DenoiserConfig | None = None, model: Denoiser | None = None, stop_after: int | None = None) -> Path:
+def train_denoiser(
+    data: Path,
+    out: Path,
+    *,
+    config: DenoiserConfig | None = None,
+    model: Denoiser | None = None,
+    stop_after: int | None = None,
+) -> Path:
     """Train on the latents in `data` (`encode_training_set`); checkpoint, log and EMA weights in `out`.
 
     Resumes from `out/checkpoint.pt`. `stop_after` ends the call at that step without changing the schedule (for tests and
@@ -214,13 +243,21 @@ def train_denoiser(data: Path, out: Path, *, config: DenoiserConfig | None = Non
             bar.set_postfix(flow=line["flow"], motion=line["motion"])
         if (step + 1) % config.save_every == 0 or step + 1 == end:
             save_checkpoint(
-                checkpoint, model=model, ema=ema, optimizers=optimizers, step=step + 1, generator=generator, seconds=log.seconds
+                checkpoint,
+                model=model,
+                ema=ema,
+                optimizers=optimizers,
+                step=step + 1,
+                generator=generator,
+                seconds=log.seconds,
             )
             _export(model, ema, latents, config, out, step=step + 1, seconds=log.seconds)
     return out
 
 
-def _export(model: Denoiser, ema: EMA, latents: LatentSet, config: DenoiserConfig, out: Path, *, step: int, seconds: float) -> None:
+def _export(
+    model: Denoiser, ema: EMA, latents: LatentSet, config: DenoiserConfig, out: Path, *, step: int, seconds: float
+) -> None:
     save_half(model, ema.values, out / "denoiser")
     record = {
         "log_m_mean": latents.log_m_mean,

@@ -48,7 +48,9 @@ class Optimizers:
         for name, parameter in model.named_parameters():
             hidden = ".blocks." in name and parameter.ndim == 2 and not name.endswith("table")
             (matrices if muon and hidden else rest).append(parameter)
-        self.parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)]
+        self.parts: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
+        ]
         if matrices:
             self.parts.append(
                 torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=5)
@@ -70,7 +72,16 @@ class Optimizers:
             part.load_state_dict(state)
 
 
-def save_checkpoint(path: Path, *, model: nn.Module, ema: EMA, optimizers: Optimizers, step: int, generator: torch.Generator, seconds: float) -> None:
+def save_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    ema: EMA,
+    optimizers: Optimizers,
+    step: int,
+    generator: torch.Generator,
+    seconds: float,
+) -> None:
     """Everything that an exact resume needs, written beside and then renamed."""
     state = {
         "model": model.state_dict(),
@@ -86,7 +97,9 @@ def save_checkpoint(path: Path, *, model: nn.Module, ema: EMA, optimizers: Optim
         torch.save(state, temporary)
 
 
-def load_checkpoint(path: Path, *, model: nn.Module, ema: EMA, optimizers: Optimizers, generator: torch.Generator) -> tuple[int, float]:
+def load_checkpoint(
+    path: Path, *, model: nn.Module, ema: EMA, optimizers: Optimizers, generator: torch.Generator
+) -> tuple[int, float]:
     """Restore in place; returns (step, seconds trained so far). Raises InputError when the file does not fit the model."""
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -97,7 +110,9 @@ def load_checkpoint(path: Path, *, model: nn.Module, ema: EMA, optimizers: Optim
         generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_rng"])
     except (KeyError, RuntimeError, ValueError) as error:
-        raise InputError(f"{path}: not a checkpoint of this configuration ({str(error)[:200]}); choose another --out") from error
+        raise InputError(
+            f"{path}: not a checkpoint of this configuration ({str(error)[:200]}); choose another --out"
+        ) from error
     return int(state["step"]), float(state["seconds"])
 
 
@@ -117,7 +132,9 @@ class Log:
         for key, value in losses.items():
             number = float(value.detach())
             if number != number:
-                raise FloatingPointError(f"{key} became NaN; resume from the last checkpoint with a lower learning rate")
+                raise FloatingPointError(
+                    f"{key} became NaN; resume from the last checkpoint with a lower learning rate"
+                )
             self.sums[key] = self.sums.get(key, 0.0) + number
         self.count += 1
 

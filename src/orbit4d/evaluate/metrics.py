@@ -35,7 +35,7 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
     """(t,) structural similarity of frames (t, c, h, w), data range 1.
 
     Wang et al.: 11 x 11 Gaussian window of sigma 1.5 (applied as two 1-D passes), K1 = 0.01, K2 = 0.03, per channel,
-    averaged over channels and over all pixels. Windows that reach over the edge of the image see zeros there, as is usual
+    averaged over channels and over all pixels. Windows that reach over the edge of the image see zeros there, as usual
     in work on Gaussian splatting: averaging over whole windows only gives lower figures on objects in empty frames.
     Frames must be 11 pixels a side or more.
     """

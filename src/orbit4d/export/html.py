@@ -54,9 +54,15 @@ def encode_payload(scene: Gaussians4D, *, frames: int = 24, loop: bool = True) -
     rgb = (sets[0].base_colors.clamp(0, 1) * 255).round().byte()
     colors = torch.cat([rgb, (opacity * 255).round().byte()[:, None]], dim=1).numpy()
     header = {
-        "count": int(len(opacity)), "frames": frames, "scaleFrames": len(log_scales), "low": low.tolist(), "span": span.tolist(),
-        "scaleRange": list(SCALE_RANGE), "loop": loop, "up": "z",
-    }  # fmt: skip
+        "count": len(opacity),
+        "frames": frames,
+        "scaleFrames": len(log_scales),
+        "low": low.tolist(),
+        "span": span.tolist(),
+        "scaleRange": list(SCALE_RANGE),
+        "loop": loop,
+        "up": "z",
+    }
     return header, b"".join(np.ascontiguousarray(a).tobytes() for a in (colors, log_scales, quantised, rotations))
 
 
@@ -76,12 +82,18 @@ def decode_payload(header: dict, data: bytes) -> dict[str, np.ndarray]:
     }
 
 
-def write_html(scene: Gaussians4D, path: str | Path, *, frames: int = 24, title: str = "orbit4d", loop: bool = True) -> Path:
+def write_html(
+    scene: Gaussians4D, path: str | Path, *, frames: int = 24, title: str = "orbit4d", loop: bool = True
+) -> Path:
     """Write the stand-alone page. It needs no network and opens from disk in any browser with WebGL2."""
     header, data = encode_payload(scene, frames=frames, loop=loop)
     template = (files("orbit4d") / "viewer" / "player.html").read_text(encoding="utf-8")
     packed = base64.b64encode(zlib.compress(data, 9)).decode("ascii")
-    page = template.replace("{{title}}", html.escape(title)).replace("{{header}}", json.dumps(header)).replace("{{data}}", packed)
+    page = (
+        template.replace("{{title}}", html.escape(title))
+        .replace("{{header}}", json.dumps(header))
+        .replace("{{data}}", packed)
+    )
     path = Path(path)
     with atomic_path(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

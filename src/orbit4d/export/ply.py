@@ -74,4 +74,6 @@ def read_ply(path: str | Path) -> Gaussians:
             sh=dc.contiguous(),
         )
     except Exception as error:  # plyfile raises many kinds for damaged files
-        raise InputError(f"{path}: cannot be read as a 3DGS PLY ({type(error).__name__}: {str(error)[:120]})") from error
+        raise InputError(
+            f"{path}: cannot be read as a 3DGS PLY ({type(error).__name__}: {str(error)[:120]})"
+        ) from error

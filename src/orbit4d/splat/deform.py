@@ -29,6 +29,14 @@ class NodeMotion:
     rotations: Tensor
 
 
+@dataclass(kw_only=True)
+class Skinning:
+    """Which k nodes carry each of n Gaussians: index (n, k), weight (n, k) with rows that sum to 1."""
+
+    index: Tensor
+    weight: Tensor
+
+
 class ControlNodes(nn.Module):
     """A `Deformation`: an ST-HexPlane evaluated at m control nodes, and linear blend skinning of the Gaussians.
 
@@ -64,46 +72,46 @@ class ControlNodes(nn.Module):
         """The nodes at `times` (v,) in [0, 1]."""
         d = self.field.deltas(self.nodes, times)
         quats = quaternion_exp(d["rotation"])
-        return NodeMotion(
-            positions=self.nodes + d["position"], quats=quats, rotations=quaternion_matrix(quats)
-        )
+        return NodeMotion(positions=self.nodes + d["position"], quats=quats, rotations=quaternion_matrix(quats))
 
     @torch.no_grad()
-    def skin(self, means: Tensor) -> Tensor:
-        """(n, m) sparse-in-content weights of the nearest nodes of canonical `means` (n, 3); rows sum to 1.
+    def skin(self, means: Tensor) -> Skinning:
+        """Weights of the nearest nodes of canonical `means` (n, 3).
 
-        Gaussian weights whose width is the distance to the next node further out, so that they fade to
-        nothing exactly where a node leaves the neighbourhood and motion stays continuous in space.
+        They fall to zero at the distance of the next node further out, so that they fade to nothing exactly where a
+        node leaves the neighbourhood and the motion stays continuous in space.
         """
         k = min(self.neighbors + 1, len(self.nodes))
         distance, index = torch.cdist(means, self.nodes).topk(k, largest=False)
         if k > self.neighbors:
             outer, distance, index = distance[:, -1:], distance[:, :-1], index[:, :-1]
-            weight = (1 - (distance / outer.clamp_min(1e-9)).square()).clamp_min(1e-6)
+            weight = (1 - (distance / outer.clamp_min(1e-9)).square()).clamp_min(1e-6).square()
         else:
             weight = torch.ones_like(distance)
-        weight = weight.square()
-        return torch.zeros(len(means), len(self.nodes)).to(means).scatter_(1, index, weight / weight.sum(1, keepdim=True))
+        return Skinning(index=index.contiguous(), weight=weight / weight.sum(dim=1, keepdim=True))
 
-    def carry(self, gaussians: Gaussians, motion: NodeMotion, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gaussians carried by `motion` with skinning `weights` (n, m): means (v, n, 3), quats (v, n, 4), log scales."""
+    def carry(self, gaussians: Gaussians, motion: NodeMotion, skin: Skinning) -> tuple[Tensor, Tensor, Tensor]:
+        """Gaussians carried by `motion`: means (v, n, 3), quats (v, n, 4), log scales (v, n, 3)."""
         v, m = motion.positions.shape[:2]
         n = len(gaussians)
         offsets = motion.positions - (motion.rotations @ self.nodes[..., None])[..., 0]
         packed = torch.cat([motion.rotations.flatten(2), offsets, motion.quats], dim=-1)
-        blended = (weights @ packed.permute(1, 0, 2).reshape(m, v * 16)).view(n, v, 16).permute(1, 0, 2)
+        table = packed.permute(1, 0, 2).reshape(m, v * 16)
+        blended = functional.embedding_bag(skin.index, table, per_sample_weights=skin.weight, mode="sum")
+        blended = blended.view(n, v, 16).permute(1, 0, 2)
         linear, shift, rotation = blended.split([9, 3, 4], dim=-1)
         means = (linear.reshape(v, n, 3, 3) * gaussians.means[:, None]).sum(-1) + shift
-        quats = quaternion_multiply(functional.normalize(rotation, dim=-1), functional.normalize(gaussians.quats, dim=-1))
+        quats = quaternion_multiply(
+            functional.normalize(rotation, dim=-1), functional.normalize(gaussians.quats, dim=-1)
+        )
         return means, quats, gaussians.log_scales.expand(v, n, 3)
 
     def deform_batch(
-        self, gaussians: Gaussians, times: Tensor, *, weights: Tensor | None = None
+        self, gaussians: Gaussians, times: Tensor, *, skin: Skinning | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Means (v, n, 3), quats (v, n, 4), log scales (v, n, 3) at `times` (v,); `weights` as from `skin` save time."""
-        if weights is None:
-            weights = self.skin(gaussians.means.detach())
-        return self.carry(gaussians, self.motion(times), weights)
+        """Means (v, n, 3), quats (v, n, 4), log scales (v, n, 3) at `times` (v,); a `skin` at hand saves time."""
+        skin = self.skin(gaussians.means.detach()) if skin is None else skin
+        return self.carry(gaussians, self.motion(times), skin)
 
     def __call__(self, gaussians: Gaussians, time: float | Tensor) -> Gaussians:
         """The Gaussians at `time`, a scalar in [0, 1]."""

@@ -199,7 +199,9 @@ class _Trainer:
         self.graph = self.nodes.graph()
         self.log_gains = nn.Parameter(torch.zeros(int(frames.clip.max()) + 1))
         self.optimizer = build_optimizer(self.canonical, self.nodes, self.log_gains, config.rates, extent=self.extent)
-        self.static = frames.clip == int(frames.clip.max()) if anchor is not None else torch.zeros(len(frames), dtype=bool)
+        self.static = (
+            frames.clip == int(frames.clip.max()) if anchor is not None else torch.zeros(len(frames), dtype=torch.bool)
+        )
         self.spacing = _frame_spacing(frames.times[~self.static])
         self.coarse_steps = int(config.coarse_share * config.steps)
         self.window = (0.0, 1.0)
@@ -222,15 +224,19 @@ class _Trainer:
             if self.probe.grad is not None:
                 self.canonical.demand += self.probe.grad.norm(dim=-1).sum(dim=0)
             done = step / self.config.steps
-            set_decay(self.optimizer, done, max(0.0, step - self.coarse_steps) / max(1, self.config.steps - self.coarse_steps))
+            set_decay(
+                self.optimizer, done, max(0.0, step - self.coarse_steps) / max(1, self.config.steps - self.coarse_steps)
+            )
             self.optimizer.step()
             self._maintain(step)
             mse = float(terms["mse"])
             smoothed = mse if smoothed is None else 0.95 * smoothed + 0.05 * mse
             bar.update()
             if step % 20 == 0 or step == self.config.steps - 1:
-                figures = {name: round(float(value), 6) for name, value in terms.items()}
-                history.append({"step": step, "stage": "fine" if fine else "coarse", "psnr": _decibels(smoothed), **figures})
+                figures = {name: round(float(value.detach()), 6) for name, value in terms.items()}
+                history.append(
+                    {"step": step, "stage": "fine" if fine else "coarse", "psnr": _decibels(smoothed), **figures}
+                )
                 bar.set_postfix_str(f"{history[-1]['stage']} {history[-1]['psnr']:.1f} dB")
         bar.close()
         return history
@@ -258,7 +264,9 @@ class _Trainer:
         if not fine:
             pool = self.static if self.anchor is not None else ~self.static
             return self._choose(pool, count)
-        inside = ~self.static & (self.frames.times >= self.window[0] - 1e-6) & (self.frames.times <= self.window[1] + 1e-6)
+        inside = (
+            ~self.static & (self.frames.times >= self.window[0] - 1e-6) & (self.frames.times <= self.window[1] + 1e-6)
+        )
         if self.anchor is None:
             return self._choose(inside, count)
         still = int((torch.rand(count, generator=self.generator) < self.config.static_share).sum())

@@ -60,7 +60,9 @@ def check_clips(clips: list[OrbitalClip]) -> None:
             if not torch.isfinite(getattr(clip, name)).all():
                 raise InputError(f"clip {i}: {name} holds NaN or infinity; render or generate it again")
         if float(clip.times.min()) < 0 or float(clip.times.max()) > 1:
-            raise InputError(f"clip {i}: times must lie in [0, 1], got {float(clip.times.min())}..{float(clip.times.max())}")
+            raise InputError(
+                f"clip {i}: times must lie in [0, 1], got {float(clip.times.min())}..{float(clip.times.max())}"
+            )
 
 
 def gather_frames(clips: list[OrbitalClip], *, size: int) -> Frames:

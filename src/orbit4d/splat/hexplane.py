@@ -78,6 +78,7 @@ class STHexPlane(nn.Module):
             "anchor_time": anchor_time,
         }
         self.anchor_time, self.feature_channels = anchor_time, feature_channels
+        self.center: Tensor
         self.register_buffer("center", torch.tensor(center, dtype=torch.float32), persistent=False)
         self.half_extent = float(half_extent)
         self.spatial = nn.ParameterList(_smooth_noise(channels, r) for r in spatial_resolutions)
@@ -126,7 +127,9 @@ class STHexPlane(nn.Module):
         `opacity` of the logit, `color` in RGB. `features` (n, feature_channels) join the decoder's input.
         """
         if (features is not None) != (self.feature_channels > 0):
-            raise ValueError(f"features must be (n, {self.feature_channels}), got {None if features is None else 'some'}")
+            raise ValueError(
+                f"features must be (n, {self.feature_channels}), got {None if features is None else 'some'}"
+            )
         anchored = self.anchor_time is not None
         if anchored:
             times = torch.cat([times, times.new_tensor([self.anchor_time])])
@@ -140,6 +143,7 @@ class STHexPlane(nn.Module):
         return {
             name: functional.linear(hidden, head.weight, None if anchored else head.bias)
             for name, head in self.heads.items()
+            if isinstance(head, nn.Linear)
         }
 
     def deform_batch(self, gaussians: Gaussians, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -174,7 +178,7 @@ class STHexPlane(nn.Module):
         space += [p.diff(dim=-2).square().mean() for p in self.spatial]
         time = [p.diff(n=2, dim=-2).square().mean() for p in self.temporal if p.shape[-2] > 2]
         zero = self.spatial[0].new_zeros(())
-        return sum(space, zero), sum(time, zero)
+        return torch.stack([zero, *space]).sum(), torch.stack([zero, *time]).sum()
 
     @torch.no_grad()
     def hold_outside(self, first: float, last: float) -> None:

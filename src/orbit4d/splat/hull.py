@@ -55,7 +55,9 @@ def visual_hull(clip: OrbitalClip, *, moving: bool, resolution: int = 112) -> Hu
     silhouettes = functional.max_pool2d((clip.alpha > 0.5).float(), 3, stride=1, padding=1)
     empty = int((clip.alpha.flatten(1).amax(dim=1) <= 0.5).sum())
     if empty == len(clip):
-        raise InputError("clip: alpha is empty (nothing above 0.5) in every frame; the object must be cut out of its background")
+        raise InputError(
+            "clip: alpha is empty (nothing above 0.5) in every frame; the object must be cut out of its background"
+        )
     center, half = _viewed_cube(clip.cameras)
     for share in DYNAMIC_MISSES if moving else STATIC_MISSES:
         allowed = int(share * len(clip))
@@ -85,16 +87,20 @@ def _viewed_cube(cameras: Cameras) -> tuple[Tensor, float]:
     matrix = across.sum(dim=0) + 1e-4 * torch.eye(3)
     center = torch.linalg.solve(matrix, (across @ origins[..., None]).sum(dim=0)[:, 0])
     distance = (origins - center).norm(dim=-1)
-    widest = torch.stack([
-        cameras.width / (2 * cameras.intrinsics[:, 0, 0]),
-        cameras.height / (2 * cameras.intrinsics[:, 1, 1]),
-    ]).amax(dim=0)
+    widest = torch.stack(
+        [
+            cameras.width / (2 * cameras.intrinsics[:, 0, 0]),
+            cameras.height / (2 * cameras.intrinsics[:, 1, 1]),
+        ]
+    ).amax(dim=0)
     return center, float((distance * widest).max())
 
 
 def _grid(low: Tensor, high: Tensor, step: float) -> Tensor:
-    axes = [torch.arange(max(1, math.ceil(float(h - l) / step - 1e-6))) * step + step / 2 + l
-            for l, h in zip(low, high, strict=True)]
+    axes = [
+        torch.arange(max(1, math.ceil(float(h - l) / step - 1e-6))) * step + step / 2 + l
+        for l, h in zip(low, high, strict=True)
+    ]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).reshape(-1, 3)
 
 
@@ -113,7 +119,8 @@ def _carve(points: Tensor, silhouettes: Tensor, cameras: Cameras, allowed: int, 
         if reach > 0:
             distance = float((camera.positions - points.mean(dim=0)).norm())
             radius = math.ceil(0.87 * reach * float(camera.intrinsics[0, 0, 0]) / distance)
-            mask = functional.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)
+            for kernel, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
+                mask = functional.max_pool2d(mask, kernel, stride=1, padding=padding)
         pixels, depth = camera.project(points[None])
         column, row = pixels[0].floor().long().unbind(-1)
         visible = (depth[0] > 0) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)

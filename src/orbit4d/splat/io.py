@@ -45,7 +45,9 @@ def save_scene(scene: Gaussians4D, path: str | Path, *, metadata: dict | None = 
     header: dict = {"format": FORMAT, "version": VERSION, "deformation": None, "metadata": metadata or {}}
     if deformation is not None:
         if deformation.kind not in DEFORMATIONS:
-            raise InputError(f"scene: deformation kind {deformation.kind!r} cannot be saved; known: {sorted(DEFORMATIONS)}")
+            raise InputError(
+                f"scene: deformation kind {deformation.kind!r} cannot be saved; known: {sorted(DEFORMATIONS)}"
+            )
         header["deformation"] = {"kind": deformation.kind, "config": deformation.config()}
         tensors |= {f"deformation.{name}": value for name, value in deformation.state_dict().items()}
     tensors = {name: value.detach().float().cpu().contiguous().clone() for name, value in tensors.items()}
@@ -65,9 +67,12 @@ def load_scene(path: str | Path) -> Gaussians4D:
     header = _read_header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: the tensors cannot be read ({error}); the file is damaged, write it again") from error
+        raise InputError(
+            f"{path}: the tensors cannot be read ({error}); the file is damaged, write it again"
+        ) from error
     for name, value in tensors.items():
         if value.dtype != torch.float32 or not torch.isfinite(value).all():
             raise InputError(f"{path}: tensor {name} must be finite float32, got {value.dtype}; the file is damaged")
@@ -132,7 +137,9 @@ def _read_header(path: Path) -> dict:
         with safe_open(path, framework="pt") as file:
             text = (file.metadata() or {}).get("orbit4d")
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as safetensors ({error}); damaged, or not an orbit4d scene") from error
+        raise InputError(
+            f"{path}: cannot be read as safetensors ({error}); damaged, or not an orbit4d scene"
+        ) from error
     if text is None or len(text) > MAX_HEADER_JSON:
         raise InputError(f"{path}: a safetensors file, but not a scene: its header has no readable 'orbit4d' entry")
     try:
@@ -142,6 +149,8 @@ def _read_header(path: Path) -> dict:
     if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("metadata"), dict):
         raise InputError(f"{path}: its header does not describe an orbit4d scene; pass a file that orbit4d wrote")
     if header.get("version") != VERSION:
-        raise InputError(f"{path}: scene format version {header.get('version')!r}, this orbit4d reads {VERSION}; update it")
+        raise InputError(
+            f"{path}: scene format version {header.get('version')!r}, this orbit4d reads {VERSION}; update it"
+        )
     header.setdefault("deformation", None)
     return header

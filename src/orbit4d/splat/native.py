@@ -15,7 +15,7 @@ _INT = ctypes.c_int
 def _candidates() -> list[Path]:
     """Where the library may lie: beside this file (wheel), or in site-packages (editable install, sources elsewhere)."""
     name = {"darwin": "liborbit4d_core.dylib", "win32": "liborbit4d_core.dll"}.get(sys.platform, "liborbit4d_core.so")
-    package = sys.modules[__package__]
+    package = sys.modules[__name__.rpartition(".")[0]]
     folders = [Path(__file__).parent, *(Path(p) for p in getattr(package, "__path__", []))]
     folders += [Path(p) / "orbit4d" / "splat" for p in sys.path if p.endswith("site-packages")]
     return [folder / name for folder in dict.fromkeys(folders)]
@@ -26,10 +26,14 @@ def library() -> ctypes.CDLL:
     """The loaded core. Raises ImportError, saying how to build it, when it is missing or of another version."""
     found = next((c for c in _candidates() if c.is_file()), None)
     if found is None:
-        raise ImportError("orbit4d's C++ core is not built; run `pip install .` in the source tree (needs a C++17 compiler)")
+        raise ImportError(
+            "orbit4d's C++ core is not built; run `pip install .` in the source tree (needs a C++17 compiler)"
+        )
     core = ctypes.CDLL(str(found))
     if core.o4d_abi_version() != ABI_VERSION:
-        raise ImportError(f"{found}: built from other sources (ABI {core.o4d_abi_version()}, expected {ABI_VERSION}); run `pip install .` again")
+        raise ImportError(
+            f"{found}: built from other sources (ABI {core.o4d_abi_version()}, expected {ABI_VERSION}); run `pip install .` again"
+        )
     core.o4d_forward.restype = _POINTER
     core.o4d_forward.argtypes = [_INT] * 5 + [_POINTER] * 12
     core.o4d_backward.restype = None

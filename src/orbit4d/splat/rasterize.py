@@ -42,20 +42,42 @@ class Rendering:
 
 
 def render(
-    gaussians: Gaussians, cameras: Cameras, *, background: float | Tensor | None = None, backend: Backend = "auto",
-    probe: Tensor | None = None, threads: int = 0,
-) -> Rendering:  # fmt: skip
+    gaussians: Gaussians,
+    cameras: Cameras,
+    *,
+    background: float | Tensor | None = None,
+    backend: Backend = "auto",
+    probe: Tensor | None = None,
+    threads: int = 0,
+) -> Rendering:
     """Render one set of Gaussians from v cameras. See `render_batch` for the arguments."""
     return render_batch(
-        means=gaussians.means, quats=gaussians.quats, log_scales=gaussians.log_scales, logit_opacities=gaussians.logit_opacities,
-        colors=view_colors(gaussians, cameras), cameras=cameras, background=background, backend=backend, probe=probe, threads=threads,
-    )  # fmt: skip
+        means=gaussians.means,
+        quats=gaussians.quats,
+        log_scales=gaussians.log_scales,
+        logit_opacities=gaussians.logit_opacities,
+        colors=view_colors(gaussians, cameras),
+        cameras=cameras,
+        background=background,
+        backend=backend,
+        probe=probe,
+        threads=threads,
+    )
 
 
 def render_batch(
-    *, means: Tensor, quats: Tensor, log_scales: Tensor, logit_opacities: Tensor, colors: Tensor, cameras: Cameras,
-    background: float | Tensor | None = None, backend: Backend = "auto", probe: Tensor | None = None, threads: int = 0,
-) -> Rendering:  # fmt: skip
+    *,
+    means: Tensor,
+    quats: Tensor,
+    log_scales: Tensor,
+    logit_opacities: Tensor,
+    colors: Tensor,
+    cameras: Cameras,
+    background: float | Tensor | None = None,
+    backend: Backend = "auto",
+    probe: Tensor | None = None,
+    threads: int = 0,
+) -> Rendering:
     """Render v cameras in one call; each parameter is shared by all views or given per view (moving scenes).
 
     Args:
@@ -69,7 +91,13 @@ def render_batch(
     """
     v, n = len(cameras), means.shape[-2]
     shapes = {"means": (n, 3), "quats": (n, 4), "log_scales": (n, 3), "logit_opacities": (n,), "colors": (n, 3)}
-    given = {"means": means, "quats": quats, "log_scales": log_scales, "logit_opacities": logit_opacities, "colors": colors}
+    given = {
+        "means": means,
+        "quats": quats,
+        "log_scales": log_scales,
+        "logit_opacities": logit_opacities,
+        "colors": colors,
+    }
     for name, tail in shapes.items():
         if tuple(given[name].shape) not in (tail, (v, *tail)):
             raise ValueError(f"{name} must have shape {tail} or {(v, *tail)}, got {tuple(given[name].shape)}")
@@ -79,7 +107,7 @@ def render_batch(
     elif backend == "reference":
         from .reference import render_reference
 
-        rgb, alpha, accumulated, radii = render_reference(**given, cameras=cameras)
+        rgb, alpha, accumulated, radii = render_reference(cameras=cameras, **given)  # type: ignore[arg-type]
     else:
         probe = means.new_zeros(v, n, 2) if probe is None else probe
         k, w2c = cameras.intrinsics, cameras.world_to_camera
@@ -115,7 +143,7 @@ def _choose(backend: Backend, means: Tensor) -> Backend:
 
 class _CpuRasterizer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, means, quats, log_scales, opacities, colors, probe, w2c, k, frame):  # noqa: ANN001
+    def forward(ctx, means, quats, log_scales, opacities, colors, probe, w2c, k, frame):
         width, height, threads = frame
         core = library()
         names = ("means", "quats", "log_scales", "logit_opacities", "colors", "cameras", "intrinsics")
@@ -126,7 +154,12 @@ class _CpuRasterizer(torch.autograd.Function):
                 raise ValueError(f"{name} holds NaN or infinity; cannot rasterise")
             inputs.append(x)
         v, n = w2c.shape[0], means.shape[-2]
-        strides = torch.tensor([0 if x.shape[0] == n and x.ndim == d else x[0].numel() for x, d in zip(inputs[:5], (2, 2, 2, 1, 2), strict=True)])
+        strides = torch.tensor(
+            [
+                0 if x.shape[0] == n and x.ndim == d else x[0].numel()
+                for x, d in zip(inputs[:5], (2, 2, 2, 1, 2), strict=True)
+            ]
+        )
         rgb, alpha, depth = (torch.empty(v, c, height, width) for c in (3, 1, 1))
         radii = torch.empty(v, n)
         pointers = [x.data_ptr() for x in (*inputs[:5], strides, *inputs[5:], rgb, alpha, depth, radii)]
@@ -137,10 +170,10 @@ class _CpuRasterizer(torch.autograd.Function):
         ctx.size = (v, n)
         ctx.dtype = means.dtype
         ctx.mark_non_differentiable(radii)
-        return tuple(x.to(means.dtype) for x in (rgb, alpha, depth)) + (radii,)
+        return (*tuple(x.to(means.dtype) for x in (rgb, alpha, depth)), radii)
 
     @staticmethod
-    def backward(ctx, g_rgb, g_alpha, g_depth, _):  # noqa: ANN001
+    def backward(ctx, g_rgb, g_alpha, g_depth, _):
         v, n = ctx.size
         grads = [g.to(torch.float32).contiguous() for g in (g_rgb, g_alpha, g_depth)]
         outs = [torch.zeros(v, n, *tail) for tail in ((3,), (4,), (3,), (), (3,), (2,))]
@@ -174,10 +207,20 @@ def _render_gsplat(given: dict[str, Tensor], cameras: Cameras) -> tuple[Tensor, 
     for views in [slice(None)] if shared else [slice(i, i + 1) for i in range(len(cameras))]:
         one = {k: x if x.ndim == tails[k] else x[views.start] for k, x in given.items()}
         image, alpha, meta = rasterization(
-            one["means"], torch.nn.functional.normalize(one["quats"], dim=-1), one["log_scales"].exp(), one["logit_opacities"].sigmoid(),
-            one["colors"], cameras.world_to_camera[views], cameras.intrinsics[views], cameras.width, cameras.height,
-            near_plane=0.05, eps2d=0.3, packed=False, render_mode="RGB+D",
-        )  # fmt: skip
+            one["means"],
+            torch.nn.functional.normalize(one["quats"], dim=-1),
+            one["log_scales"].exp(),
+            one["logit_opacities"].sigmoid(),
+            one["colors"],
+            cameras.world_to_camera[views],
+            cameras.intrinsics[views],
+            cameras.width,
+            cameras.height,
+            near_plane=0.05,
+            eps2d=0.3,
+            packed=False,
+            render_mode="RGB+D",
+        )
         images.append(image.permute(0, 3, 1, 2))
         alphas.append(alpha.permute(0, 3, 1, 2))
         radii.append(meta["radii"].float().amax(-1) if meta["radii"].ndim == 3 else meta["radii"].float())

@@ -14,15 +14,28 @@ def rotation_matrices(quats: Tensor) -> Tensor:
     """(..., 4) quaternions wxyz, normalised here, -> (..., 3, 3)."""
     w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(-1)
     rows = [
-        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
-        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
-        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
-    ]  # fmt: skip
+        1 - 2 * (y * y + z * z),
+        2 * (x * y - w * z),
+        2 * (x * z + w * y),
+        2 * (x * y + w * z),
+        1 - 2 * (x * x + z * z),
+        2 * (y * z - w * x),
+        2 * (x * z - w * y),
+        2 * (y * z + w * x),
+        1 - 2 * (x * x + y * y),
+    ]
     return torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
 def render_reference(
-    *, means: Tensor, quats: Tensor, log_scales: Tensor, logit_opacities: Tensor, colors: Tensor, cameras: Cameras, smooth: bool = False
+    *,
+    means: Tensor,
+    quats: Tensor,
+    log_scales: Tensor,
+    logit_opacities: Tensor,
+    colors: Tensor,
+    cameras: Cameras,
+    smooth: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """rgb (v, 3, h, w) premultiplied, alpha (v, 1, h, w), accumulated depth (v, 1, h, w), radii (v, n).
 
@@ -31,13 +44,18 @@ def render_reference(
     """
     views = []
     for i in range(len(cameras)):
-        per_view = [x[i] if x.ndim > d else x for x, d in ((means, 2), (quats, 2), (log_scales, 2), (logit_opacities, 1), (colors, 2))]
-        views.append(_render_view(*per_view, cameras[i : i + 1], smooth=smooth))
+        per_view = [
+            x[i] if x.ndim > d else x
+            for x, d in ((means, 2), (quats, 2), (log_scales, 2), (logit_opacities, 1), (colors, 2))
+        ]
+        views.append(_render_view(*per_view, camera=cameras[i : i + 1], smooth=smooth))
     rgb, alpha, depth, radii = (torch.cat(parts) for parts in zip(*views, strict=True))
     return rgb, alpha, depth, radii
 
 
-def _render_view(means: Tensor, quats: Tensor, log_scales: Tensor, logits: Tensor, colors: Tensor, camera: Cameras, *, smooth: bool) -> tuple[Tensor, ...]:
+def _render_view(
+    means: Tensor, quats: Tensor, log_scales: Tensor, logits: Tensor, colors: Tensor, *, camera: Cameras, smooth: bool
+) -> tuple[Tensor, ...]:
     h, w = camera.height, camera.width
     w2c, k = camera.world_to_camera[0].to(means), camera.intrinsics[0].to(means)
     in_camera = means @ w2c[:3, :3].T + w2c[:3, 3]

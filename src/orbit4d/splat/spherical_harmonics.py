@@ -26,9 +26,14 @@ def sh_basis(directions: Tensor, count: int) -> Tensor:
         a, b = math.sqrt(35 / (32 * pi)), math.sqrt(105 / (4 * pi))
         c, d = math.sqrt(21 / (32 * pi)), math.sqrt(7 / (16 * pi))
         out += [
-            -a * y * (3 * x * x - y * y), b * x * y * z, -c * y * (5 * z * z - 1), d * z * (5 * z * z - 3),
-            -c * x * (5 * z * z - 1), 0.5 * b * z * (x * x - y * y), -a * x * (x * x - 3 * y * y),
-        ]  # fmt: skip
+            -a * y * (3 * x * x - y * y),
+            b * x * y * z,
+            -c * y * (5 * z * z - 1),
+            d * z * (5 * z * z - 3),
+            -c * x * (5 * z * z - 1),
+            0.5 * b * z * (x * x - y * y),
+            -a * x * (x * x - 3 * y * y),
+        ]
     return torch.stack(out, dim=-1)
 
 

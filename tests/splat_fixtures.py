@@ -1,0 +1,67 @@
+"""A synthetic moving object with known truth: coloured ellipsoids of small Gaussians, drawn by our own rasteriser."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from orbit4d.cameras import Cameras, Orbit
+from orbit4d.clip import OrbitalClip
+from orbit4d.splat.gaussians import SH_C0, Gaussians
+from orbit4d.splat.rasterize import render
+
+BODY_RADIUS = 0.22
+ARM_LENGTH = 0.3
+
+
+def object_at(time: float) -> Gaussians:
+    """A ball and an arm that swings about the y axis by 50 degrees while time goes from 0 to 1."""
+    generator = torch.Generator().manual_seed(7)
+    direction = torch.nn.functional.normalize(torch.randn(500, 3, generator=generator), dim=-1)
+    body = BODY_RADIUS * direction
+    along = torch.rand(250, 1, generator=generator)
+    around = torch.nn.functional.normalize(torch.randn(250, 2, generator=generator), dim=-1) * 0.05
+    arm = torch.cat([0.18 + ARM_LENGTH * along, around], dim=1)
+    angle = math.radians(50) * (time - 0.0)
+    c, s = math.cos(angle), math.sin(angle)
+    arm = arm @ torch.tensor([[c, 0, -s], [0, 1, 0], [s, 0, c]]).T
+    stripes = (direction[:, 2:] > 0).float()
+    body_color = stripes * torch.tensor([0.9, 0.2, 0.1]) + (1 - stripes) * torch.tensor([0.1, 0.3, 0.9])
+    bands = (along * 4 % 2 > 1).float()
+    arm_color = bands * torch.tensor([0.95, 0.8, 0.1]) + (1 - bands) * torch.tensor([0.1, 0.6, 0.2])
+    means, colors = torch.cat([body, arm]), torch.cat([body_color, arm_color])
+    n = len(means)
+    return Gaussians(
+        means=means,
+        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(n, 1),
+        log_scales=torch.full((n, 3), math.log(0.022)),
+        logit_opacities=torch.full((n,), 3.0),
+        sh=((colors - 0.5) / SH_C0)[:, None],
+    )
+
+
+def clip_of(cameras: Cameras, times: Tensor) -> OrbitalClip:
+    """What `cameras` see of the object at `times`."""
+    drawn = [render(object_at(float(t)), cameras[i : i + 1]) for i, t in enumerate(times)]
+    rgb, alpha = torch.cat([d.rgb for d in drawn]), torch.cat([d.alpha for d in drawn])
+    return OrbitalClip(
+        rgb=(rgb / alpha.clamp_min(1e-4)).clamp(0, 1), alpha=alpha.clamp(0, 1), cameras=cameras, times=times
+    )
+
+
+def moving_orbit(size: int = 64, frames: int = 16) -> OrbitalClip:
+    orbit = Orbit(frames=frames)
+    return clip_of(orbit.cameras(size), orbit.times)
+
+
+def static_orbit(size: int = 64, frames: int = 16) -> OrbitalClip:
+    orbit = Orbit(frames=frames)
+    return clip_of(orbit.cameras(size), torch.zeros(frames))
+
+
+def front_view(size: int = 64, frames: int = 16) -> OrbitalClip:
+    """A camera that stays at azimuth 0, where the swing of the arm is seen from the side."""
+    orbit = Orbit(frames=frames)
+    return clip_of(orbit.cameras(size)[torch.zeros(frames, dtype=torch.long)], orbit.times)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from splat_fixtures import object_at
+
+from orbit4d.splat.deform import ControlNodes, farthest_points
+from orbit4d.splat.gaussians import Deformation, Gaussians
+from orbit4d.splat.hexplane import STHexPlane, quaternion_exp, quaternion_matrix, quaternion_multiply
+from orbit4d.splat.losses import acceleration, dssim, rigidity
+
+TIMES = torch.tensor([0.0, 0.3, 1.0])
+
+
+def disturbed(module: torch.nn.Module, scale: float = 0.3) -> torch.nn.Module:
+    """The same module with its zero-initialised heads filled, so that it moves things."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            if "heads" in name or "temporal" in name:
+                parameter += scale * torch.randn(parameter.shape, generator=generator)
+    return module
+
+
+def make_nodes(**field) -> tuple[ControlNodes, Gaussians]:
+    gaussians = object_at(0.0)
+    nodes = gaussians.means[farthest_points(gaussians.means, 40)]
+    torch.manual_seed(0)
+    return ControlNodes(
+        nodes=nodes, field={"spatial_resolutions": (4, 8), "temporal_resolutions": (4, 8), **field}
+    ), gaussians
+
+
+@pytest.mark.parametrize("build", [lambda: STHexPlane(), lambda: make_nodes()[0]])
+def test_starts_as_the_identity_and_is_a_deformation(build):
+    gaussians, module = object_at(0.0), build()
+    assert isinstance(module, Deformation)
+    means, quats, log_scales = module.deform_batch(gaussians, TIMES)
+    assert means.shape == (3, len(gaussians), 3) and quats.shape == (3, len(gaussians), 4)
+    assert torch.allclose(means, gaussians.means.expand_as(means), atol=1e-5)
+    assert torch.allclose(quats, gaussians.quats.expand_as(quats), atol=1e-5)
+    assert torch.allclose(log_scales, gaussians.log_scales.expand_as(log_scales))
+
+
+@pytest.mark.parametrize("build", [lambda: STHexPlane(), lambda: make_nodes()[0]])
+def test_one_time_agrees_with_the_batch(build):
+    gaussians, module = object_at(0.0), disturbed(build())
+    means, quats, log_scales = module.deform_batch(gaussians, TIMES)
+    one = module(gaussians, 0.3)
+    assert torch.allclose(one.means, means[1], atol=1e-5)
+    assert torch.allclose(one.quats, quats[1], atol=1e-5)
+    assert torch.allclose(one.log_scales, log_scales[1], atol=1e-5)
+    assert (means[1] - means[0]).abs().max() > 1e-3  # it does move
+
+
+def test_every_parameter_gets_a_gradient():
+    module, gaussians = disturbed(STHexPlane()), object_at(0.0)
+    outputs = module.deform_batch(gaussians, TIMES)
+    sum(x.square().sum() for x in outputs).backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+def test_times_reach_the_whole_temporal_plane():
+    """Time 0 reads the first knot and time 1 the last one: the full [-1, 1], not half of it."""
+    module = STHexPlane(temporal_resolutions=(5, 9))
+    module.encode(torch.zeros(1, 3), torch.tensor([0.0])).sum().backward()
+    for plane in module.temporal:
+        used = plane.grad.abs().sum(dim=(0, 1, 3)) > 0
+        assert used.nonzero()[:, 0].tolist() == [0]
+    module.zero_grad()
+    module.encode(torch.zeros(1, 3), torch.tensor([1.0])).sum().backward()
+    for plane in module.temporal:
+        used = plane.grad.abs().sum(dim=(0, 1, 3)) > 0
+        assert used.nonzero()[:, 0].tolist() == [plane.shape[2] - 1]
+
+
+def test_anchor_time_is_the_identity_whatever_was_learned():
+    module, gaussians = disturbed(STHexPlane(anchor_time=0.25), 1.0), object_at(0.0)
+    still = module(gaussians, 0.25)
+    assert torch.allclose(still.means, gaussians.means, atol=1e-6)
+    assert (module(gaussians, 0.8).means - gaussians.means).abs().max() > 1e-3
+
+
+def test_optional_heads_and_features():
+    module = disturbed(STHexPlane(predict_scale=False, predict_opacity=True, predict_color=True))
+    gaussians = object_at(0.0)
+    moved = module(gaussians, 0.7)
+    assert (moved.log_scales == gaussians.log_scales).all()
+    assert (moved.logit_opacities != gaussians.logit_opacities).any() and (moved.sh != gaussians.sh).any()
+    featured = STHexPlane(feature_channels=5)
+    assert featured.deltas(gaussians.means, TIMES, torch.randn(len(gaussians), 5))["position"].shape == (3, 750, 3)
+    with pytest.raises(ValueError, match="features"):
+        featured.deltas(gaussians.means, TIMES)
+
+
+def test_hold_outside_freezes_the_motion_there():
+    module = disturbed(STHexPlane(temporal_resolutions=(5, 9)))
+    module.hold_outside(0.25, 0.5)
+    points = torch.rand(20, 3) - 0.5
+    d = module.deltas(points, torch.tensor([0.0, 0.25, 0.5, 0.9]))["position"]
+    assert torch.allclose(d[0], d[1], atol=1e-6) and torch.allclose(d[2], d[3], atol=1e-6)
+    assert not torch.allclose(d[1], d[2], atol=1e-4)
+
+
+def test_nodes_carry_gaussians_through_an_exact_rigid_motion():
+    """If every node moves by one rigid transform, so does every Gaussian, with its orientation."""
+    module, gaussians = make_nodes()
+    turn = quaternion_exp(torch.tensor([0.3, -0.8, 1.1]))
+    rotation, shift = quaternion_matrix(turn), torch.tensor([0.1, 0.2, -0.3])
+    motion = module.motion(torch.tensor([0.5]))
+    motion.rotations = rotation.expand_as(motion.rotations)
+    motion.quats = turn.expand_as(motion.quats)
+    motion.positions = (module.nodes @ rotation.T + shift)[None]
+    means, quats, _ = module.carry(gaussians, motion, module.skin(gaussians.means))
+    assert torch.allclose(means[0], gaussians.means @ rotation.T + shift, atol=1e-5)
+    assert torch.allclose(quats[0], turn.expand_as(quats[0]), atol=1e-5)
+    assert rigidity(module.nodes, motion, module.graph()) < 1e-4
+    motion.positions = motion.positions * 1.5
+    assert rigidity(module.nodes, motion, module.graph()) > 0.3
+
+
+def test_skinning_weights_are_continuous_and_sum_to_one():
+    module, gaussians = make_nodes()
+    skin = module.skin(gaussians.means)
+    assert torch.allclose(skin.weight.sum(dim=1), torch.ones(len(gaussians)), atol=1e-5)
+
+    def dense(points):
+        s = module.skin(points)
+        return torch.zeros(len(points), len(module.nodes)).scatter_(1, s.index, s.weight)
+
+    # Past the ball's centre, which is equally far from all nodes: there no neighbourhood is better than another.
+    line = torch.linspace(-0.3, 0.5, 8001)[:, None] * torch.tensor([[1.0, 0.1, 0.05]]) + torch.tensor([0.0, 0.09, 0.07])
+    assert dense(line).diff(dim=0).abs().max() < 0.05
+
+
+def test_farthest_points_spread():
+    line = torch.linspace(0, 1, 101)[:, None] * torch.tensor([[1.0, 0, 0]])
+    chosen = line[farthest_points(line, 5)][:, 0].sort().values
+    assert torch.allclose(chosen, torch.tensor([0.0, 0.25, 0.5, 0.75, 1.0]), atol=0.011)
+
+
+def test_quaternions_agree_with_matrices():
+    generator = torch.Generator().manual_seed(0)
+    a, b = (quaternion_exp(torch.randn(10, 3, generator=generator)) for _ in range(2))
+    assert torch.allclose(
+        quaternion_matrix(quaternion_multiply(a, b)), quaternion_matrix(a) @ quaternion_matrix(b), atol=1e-5
+    )
+    quarter = quaternion_matrix(quaternion_exp(torch.tensor([0.0, 0.0, math.pi / 2])))
+    assert torch.allclose(quarter @ torch.tensor([1.0, 0, 0]), torch.tensor([0.0, 1, 0]), atol=1e-6)
+    zero = torch.zeros(3, requires_grad=True)
+    quaternion_exp(zero).sum().backward()
+    assert torch.isfinite(zero.grad).all()
+
+
+def test_losses_know_equal_from_unequal():
+    x = torch.rand(2, 3, 24, 24, generator=torch.Generator().manual_seed(0))
+    assert dssim(x, x).abs() < 1e-6
+    assert dssim(x, 1 - x) > 0.3
+    now = torch.zeros(1, 4, 3)
+    step = torch.tensor([0.1, 0.0, 0.0])
+    assert acceleration(now - step, now, now + step) < 1e-12
+    assert torch.isclose(acceleration(now + step, now, now + step), torch.tensor(0.04))

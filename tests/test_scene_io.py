@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from splat_fixtures import object_at
+from test_hexplane import disturbed, make_nodes
+
+from orbit4d.errors import InputError
+from orbit4d.splat.gaussians import Gaussians4D
+from orbit4d.splat.hexplane import STHexPlane
+from orbit4d.splat.io import load_metadata, load_scene, save_scene
+
+DEFORMATIONS = {
+    "none": lambda: None,
+    "st_hexplane": lambda: disturbed(STHexPlane(predict_color=True)),
+    "control_nodes": lambda: disturbed(make_nodes(anchor_time=0.25)[0]),
+}
+
+
+@pytest.mark.parametrize("name", DEFORMATIONS)
+def test_round_trip_is_exact(tmp_path, name):
+    scene = Gaussians4D(canonical=object_at(0.0), deformation=DEFORMATIONS[name]())
+    path = save_scene(scene, tmp_path / "scene.safetensors", metadata={"prompt": "a ball", "seed": 3})
+    again = load_scene(path)
+    assert load_metadata(path) == {"prompt": "a ball", "seed": 3}
+    for time in (0.0, 0.37, 1.0):
+        a, b = scene.at(time).detach(), again.at(time).detach()
+        for field in ("means", "quats", "log_scales", "logit_opacities", "sh"):
+            assert torch.equal(getattr(a, field), getattr(b, field)), field
+    if scene.deformation is not None:
+        assert again.deformation.kind == name and again.deformation.config() == scene.deformation.config()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    scene = Gaussians4D(canonical=object_at(0.0), deformation=make_nodes()[0])
+    return save_scene(scene, tmp_path / "scene.safetensors")
+
+
+def rewrite(path, *, change_header=None, change_tensors=None):
+    tensors = load_file(path)
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["orbit4d"])
+    (change_header or (lambda h: None))(header)
+    (change_tensors or (lambda t: None))(tensors)
+    save_file(tensors, path, metadata={"orbit4d": json.dumps(header)})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda h: h["deformation"].update(kind="neural_soup"), "unknown here"),
+        (lambda h: h["deformation"]["config"].update(nodes=39), "do not fit"),
+        (lambda h: h["deformation"]["config"]["field"].update(spatial_resolutions=[10**9, 8]), "at most"),
+        (lambda h: h["deformation"]["config"].update(surprise=1), "not valid"),
+        (lambda h: h["deformation"]["config"].update(nodes="many"), "not valid"),
+        (lambda h: h.update(deformation=[]), "kind"),
+        (lambda h: h.update(version=99), "version"),
+        (lambda h: h.update(format="other"), "orbit4d scene"),
+    ],
+)
+def test_wrong_headers_are_input_errors(saved, change, message):
+    rewrite(saved, change_header=change)
+    with pytest.raises(InputError, match=message):
+        load_scene(saved)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("canonical.quats"), "lack quats"),
+        (lambda t: t.update({"canonical.quats": torch.zeros(3, 4)}), "quats must have shape"),
+        (lambda t: t["canonical.means"].fill_(torch.nan), "finite"),
+        (lambda t: t.update({"canonical.means": torch.zeros(750, 3, dtype=torch.int64)}), "float32"),
+    ],
+)
+def test_damaged_tensors_are_input_errors(saved, change, message):
+    rewrite(saved, change_tensors=change)
+    with pytest.raises(InputError, match=message):
+        load_scene(saved)
+
+
+def test_foreign_truncated_and_missing_files_are_input_errors(tmp_path, saved):
+    foreign = tmp_path / "foreign.safetensors"
+    save_file({"x": torch.zeros(2)}, foreign)
+    (tmp_path / "text.safetensors").write_text("hello")
+    content = saved.read_bytes()
+    saved.write_bytes(content[: len(content) // 2])
+    for path in (foreign, tmp_path / "text.safetensors", saved, tmp_path / "absent.safetensors"):
+        with pytest.raises(InputError, match=path.name):
+            load_scene(path)
+        with pytest.raises(InputError, match=path.name):
+            load_metadata(path)
+
+
+def test_a_failed_write_leaves_the_old_file(saved):
+    before = saved.read_bytes()
+    with pytest.raises(TypeError):
+        save_scene(Gaussians4D(canonical=object_at(0.0)), saved, metadata={"bad": object()})
+    assert saved.read_bytes() == before
+    with pytest.raises(InputError, match="safetensors"):
+        save_scene(Gaussians4D(canonical=object_at(0.0)), saved.with_suffix(".ply"))
