@@ -58,14 +58,24 @@ def main(arguments: Arguments) -> None:
     test = front[[i for i in range(len(front)) if i not in SEEN]]
     runs = []
     for seed in arguments.seeds:
+        cpu_started = time.process_time()
         result = fit(moving, static_clip=still, config=replace(arguments.config, seed=seed))
+        cpu_seconds = round(time.process_time() - cpu_started, 1)
         scores = score(result.scene, test)
-        runs.append({"seed": seed, "seconds": round(result.seconds, 1), **scores, "train": result.history[-1]})
+        runs.append(
+            {
+                "seed": seed,
+                "seconds": round(result.seconds, 1),
+                "cpu_seconds": cpu_seconds,
+                **scores,
+                "train": result.history[-1],
+            }
+        )
         print(json.dumps(runs[-1]))
         if arguments.pictures is not None:
             write_pictures(result.scene, test, arguments.pictures / f"seed{seed}")
             save_scene(result.scene, arguments.pictures / f"seed{seed}.safetensors")
-    figures = ("whole_psnr", "foreground_psnr", "ssim", "seconds")
+    figures = ("whole_psnr", "foreground_psnr", "ssim", "seconds", "cpu_seconds")
     report = {
         "benchmark": "elk: moving orbit" + (" + static orbit" if arguments.static else "") + " -> front view",
         "frames": len(test),

@@ -110,8 +110,8 @@ def test_node_translation_and_interpolation(tmp_path, interpolation, at_half):
         keys = np.array([[0, 0, 0], keys[0], [0, 0, 0], [0, 0, 0], keys[1], [0, 0, 0]])
     asset = load_glb(Glb().cube().animate("translation", [0, 1], keys, "VEC3", interpolation).save(tmp_path / "a.glb"))
     assert asset.animations[0].duration == 1.0
-    np.testing.assert_allclose(asset.pose(0, 0.5).positions[0], world([*CUBE, at_half, 0, 0]), atol=1e-6)
-    np.testing.assert_allclose(asset.pose(0, 9.0).positions[0], world([*CUBE, 4, 0, 0]), atol=1e-6)
+    np.testing.assert_allclose(asset.pose(0, 0.5).positions[0], world(CUBE + np.array([at_half, 0, 0])), atol=1e-6)
+    np.testing.assert_allclose(asset.pose(0, 9.0).positions[0], world(CUBE + np.array([4, 0, 0])), atol=1e-6)
     np.testing.assert_allclose(asset.pose(None, 0).positions[0], world(CUBE), atol=1e-6)
 
 

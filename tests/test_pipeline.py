@@ -57,7 +57,7 @@ def test_a_prompt_samples_the_moving_and_the_frozen_orbit(model: Double, tmp_pat
     assert (frozen["prompt"], frozen["motion"], frozen["static"]) == ("a ball", None, True)
     assert moving["seed"] == frozen["seed"] == 3 and moving["steps"] == 5 and moving["guidance_scale"] == 2.0
     assert report["resolution"] == [64, 64] and report["frames"] == 12 and report["weights_hash"] == "double"
-    assert report["seconds"].keys() == {"conditions", "load_model", "sample", "construct", "write"}
+    assert report["seconds"].keys() == {"conditions", "load_model", "sample", "construct", "write", "score"}
     assert report["scores"]["motion_magnitude"] >= 0
     written = json.loads((tmp_path / "ball" / "report.json").read_text())
     assert written == {"program": "orbit4d", **json.loads(json.dumps(report))}

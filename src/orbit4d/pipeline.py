@@ -309,6 +309,8 @@ def _report(
 ) -> dict:
     from .evaluate.evaluate import input_scores
 
+    with timer("score"):
+        scores = input_scores(scene, clip)
     return {
         "verb": verb,
         "settings": settings,
@@ -317,7 +319,7 @@ def _report(
         "frames": len(clip),
         "resolution": [clip.cameras.width, clip.cameras.height],
         "gaussians": len(scene.canonical),
-        "scores": input_scores(scene, clip),
+        "scores": scores,
         "seconds": timer.seconds,
         "seconds_total": timer.total,
         "peak_memory_mib": peak_memory_mib(),

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from ..errors import InputError
+from .gltf_container import Container
+
+_WIDTHS = {"translation": 3, "rotation": 4, "scale": 3}
+
 
 @dataclass(kw_only=True)
-class Channel:
-    """Keyframes of one node property: times (k,) seconds, values (k, c); cubic splines hold (k, 3, c)."""
+class Channels:
+    """Keyframes of one property of several nodes that share their times.
 
-    node: int
+    Attributes:
+        path: translation, rotation (xyzw), scale or weights.
+        nodes: (m,) node numbers.
+        times: (k,) seconds, ascending.
+        values: (k, m, c); cubic splines hold (k, 3, m, c): in-tangent, value, out-tangent.
+        interpolation: STEP, LINEAR or CUBICSPLINE.
+    """
+
     path: str
+    nodes: np.ndarray
     times: np.ndarray
     values: np.ndarray
     interpolation: str
@@ -24,48 +37,73 @@ class Animation:
     """A named set of channels; `start` and `duration` in seconds span all keyframes."""
 
     name: str
-    channels: list[Channel]
+    channels: list[Channels]
     start: float
     duration: float
 
 
-def read_animations(records: list[dict], accessor: Callable[[int], np.ndarray], node_count: int) -> list[Animation]:
+def read_animations(file: Container, node_count: int) -> list[Animation]:
     """Animations of a glTF document; channels without a node, with unknown targets or without keyframes are skipped."""
     out = []
-    for i, record in enumerate(records):
-        channels = []
+    for i, record in enumerate(file.json.get("animations", [])):
+        groups: dict[tuple, list[tuple[int, np.ndarray]]] = {}
+        clocks: dict[int, np.ndarray] = {}
         for channel in record.get("channels", []):
             target = channel.get("target", {})
             node, path = target.get("node"), target.get("path")
-            if (
-                node is None
-                or not 0 <= node < node_count
-                or path not in ("translation", "rotation", "scale", "weights")
-            ):
+            if node is None or not 0 <= node < node_count or path not in (*_WIDTHS, "weights"):
                 continue
             sampler = record["samplers"][channel["sampler"]]
-            times = accessor(sampler["input"])[:, 0].astype(float)
-            values = accessor(sampler["output"]).astype(float)
-            kind = sampler.get("interpolation", "LINEAR")
-            if not len(times):
-                continue
-            values = values.reshape((len(times), 3, -1) if kind == "CUBICSPLINE" else (len(times), -1))
-            order = np.argsort(times, kind="stable")
-            channels.append(Channel(node=node, path=path, times=times[order], values=values[order], interpolation=kind))
-        if channels:
+            clock = sampler["input"]
+            if clock not in clocks:
+                clocks[clock] = file.accessor(clock, width=1)[:, 0].astype(float)
+            if len(clocks[clock]):
+                values, kind = _values(file, sampler, path, keys=len(clocks[clock]))
+                groups.setdefault((path, kind, clock, values.shape[-1]), []).append((node, values))
+        if groups:
+            channels = [_grouped(key, members, clocks[key[2]]) for key, members in groups.items()]
             start = min(float(c.times[0]) for c in channels)
             end = max(float(c.times[-1]) for c in channels)
-            out.append(Animation(name=str(record.get("name", i)), channels=channels, start=start, duration=end - start))
+            name = " ".join(str(record.get("name", i)).split())[:200]
+            out.append(Animation(name=name, channels=channels, start=start, duration=end - start))
     return out
 
 
-def sample(animation: Animation, seconds: float) -> dict[tuple[int, str], np.ndarray]:
-    """(node, path) -> value at `seconds` after the animation's first keyframe, clamped to its ends."""
-    t = animation.start + seconds
-    return {(c.node, c.path): _sample_channel(c, t) for c in animation.channels}
+def _values(file: Container, sampler: dict, path: str, *, keys: int) -> tuple[np.ndarray, str]:
+    """(k, c) or, cubic, (k, 3, c)."""
+    kind = sampler.get("interpolation", "LINEAR")
+    values = file.accessor(sampler["output"], width=_WIDTHS.get(path)).astype(float)
+    per_key = 3 if kind == "CUBICSPLINE" else 1
+    if kind not in ("LINEAR", "STEP", "CUBICSPLINE") or values.size % (keys * per_key) or not values.size:
+        raise InputError(
+            f"{file.path}: an animation of {keys} keys ({str(kind)[:20]}) has {len(values)} values of {path}; "
+            "export the file again"
+        )
+    values = values.reshape((keys, 3, -1) if kind == "CUBICSPLINE" else (keys, -1))
+    if path in _WIDTHS and values.shape[-1] != _WIDTHS[path]:
+        raise InputError(f"{file.path}: an animation of {keys} keys has {values.shape[-1]} numbers a key for {path}")
+    return values, kind
 
 
-def _sample_channel(c: Channel, t: float) -> np.ndarray:
+def _grouped(key: tuple, members: list[tuple[int, np.ndarray]], times: np.ndarray) -> Channels:
+    path, kind, _, _ = key
+    order = np.argsort(times, kind="stable")
+    return Channels(
+        path=path,
+        nodes=np.array([node for node, _ in members]),
+        times=times[order],
+        values=np.stack([values for _, values in members], axis=-2)[order],
+        interpolation=kind,
+    )
+
+
+def sample(animation: Animation, seconds: float) -> Iterator[tuple[Channels, np.ndarray]]:
+    """(channels, values (m, c)) at `seconds` after the animation's first keyframe, clamped to its ends."""
+    for c in animation.channels:
+        yield c, _sample(c, animation.start + seconds)
+
+
+def _sample(c: Channels, t: float) -> np.ndarray:
     cubic = c.interpolation == "CUBICSPLINE"
     if t <= c.times[0] or len(c.times) == 1:
         return c.values[0, 1] if cubic else c.values[0]
@@ -79,25 +117,20 @@ def _sample_channel(c: Channel, t: float) -> np.ndarray:
     if cubic:
         p0, m0 = c.values[k, 1], c.values[k, 2] * span
         p1, m1 = c.values[k + 1, 1], c.values[k + 1, 0] * span
-        value = (
-            (2 * u**3 - 3 * u**2 + 1) * p0
-            + (u**3 - 2 * u**2 + u) * m0
-            + (3 * u**2 - 2 * u**3) * p1
-            + (u**3 - u**2) * m1
+        return (
+            (2 * u**3 - 3 * u**2 + 1) * p0 + (u**3 - 2 * u**2 + u) * m0 + (3 - 2 * u) * u**2 * p1 + (u - 1) * u**2 * m1
         )
-        return value / max(float(np.linalg.norm(value)), 1e-12) if c.path == "rotation" else value
     if c.path == "rotation":
         return _slerp(c.values[k], c.values[k + 1], u)
     return (1 - u) * c.values[k] + u * c.values[k + 1]
 
 
 def _slerp(a: np.ndarray, b: np.ndarray, u: float) -> np.ndarray:
-    dot = float(a @ b)
-    if dot < 0:
-        b, dot = -b, -dot
-    if dot > 0.9995:
-        out = (1 - u) * a + u * b
-    else:
-        angle = np.arccos(np.clip(dot, -1, 1))
-        out = (np.sin((1 - u) * angle) * a + np.sin(u * angle) * b) / np.sin(angle)
-    return out / max(float(np.linalg.norm(out)), 1e-12)
+    """Between quaternions (m, 4) the short way round; nearly equal ones are interpolated linearly. Not normalised."""
+    dot = (a * b).sum(-1, keepdims=True)
+    b, dot = np.where(dot < 0, -b, b), np.abs(dot)
+    angle = np.arccos(np.minimum(dot, 1))
+    close = dot > 0.9995
+    sine = np.where(close, 1, np.sin(angle))
+    first = np.where(close, 1 - u, np.sin((1 - u) * angle) / sine)
+    return first * a + np.where(close, u, np.sin(u * angle) / sine) * b

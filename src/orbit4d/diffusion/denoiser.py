@@ -85,7 +85,7 @@ class _Attention(nn.Module):
         """x (n, l, d) attends to itself and to context (n, c, d); mask broadcasts to (n, 1, l, l + c), True = attend."""
         joint = self.qkv(torch.cat([x, context], dim=1)).unflatten(-1, (3, self.heads, -1)).transpose(1, 3)
         q, k, v = joint.unbind(2)
-        q, k = self.q_norm(q[:, :, : x.shape[1]]), self.k_norm(k)
+        q, k = self.q_norm(q[:, :, : x.shape[1]].float()), self.k_norm(k.float())
         y = _attend(q.to(v.dtype), k.to(v.dtype), v, mask)
         return self.out(y.transpose(1, 2).flatten(2))
 

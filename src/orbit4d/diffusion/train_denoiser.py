@@ -118,7 +118,8 @@ def sample_batch(
     x0, still, views, times, prompts, motion, static_mode, static_mask = [], [], [], [], [], [], [], []
     static_count = round(config.static_share * config.batch)  # the same in every batch: shapes stay constant
     for i in range(config.batch):
-        pool = data.toys if len(data.toys) and chance(config.toy_share) else data.real
+        toy = chance(config.toy_share)
+        pool = data.toys if len(data.toys) and (toy or not len(data.real)) else data.real
         clip = int(pool[torch.multinomial(data.weights[pool], 1, generator=generator)])
         frozen = i < static_count
         v, j = _pick_pairs(data, clip, config, frozen, generator)

@@ -153,3 +153,5 @@ def save_half(model: Any, values: dict[str, Tensor], folder: Path) -> None:
     model.load_state_dict(values)
     model.half().save_pretrained(folder, safe_serialization=True, max_shard_size="14MB")
     model.float().load_state_dict(keep)
+    for file in Path(folder).iterdir():  # safetensors writes files that only their owner can read
+        file.chmod(0o644)

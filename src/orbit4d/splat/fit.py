@@ -60,7 +60,9 @@ class FitConfig:
     steps: int = 1500
     """Optimisation steps, coarse and fine together."""
     coarse_share: float = 0.2
-    """Share of the steps spent on the canonical Gaussians alone."""
+    """Share of the steps spent on the canonical Gaussians alone, on the static orbit."""
+    coarse_share_moving: float = 0.05
+    """The same without a static orbit: the frames disagree, and a longer stage would only learn their blur."""
     widen_share: float = 0.7
     """Share of the fine steps over which the window of times widens (with a static orbit)."""
     static_share: float = 0.25
@@ -98,7 +100,14 @@ class FitConfig:
         for name in ("steps", "gaussians", "frames_per_step", "size", "nodes", "relocate_every"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("coarse_share", "widen_share", "static_share", "half_size_share", "relocate_share"):
+        for name in (
+            "coarse_share",
+            "coarse_share_moving",
+            "widen_share",
+            "static_share",
+            "half_size_share",
+            "relocate_share",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: expected a share in [0, 1], got {getattr(self, name)}")
 
@@ -108,8 +117,8 @@ class FitConfig:
         small = size <= 160
         return cls(
             size=size,
-            steps=steps or (600 if small else 2500),
-            gaussians=6000 if small else 10000,
+            steps=steps or (600 if small else 1200),
+            gaussians=6000 if small else 8000,
             frames_per_step=3 if small else 4,
             hull_resolution=96 if small else 128,
         )
@@ -203,7 +212,8 @@ class _Trainer:
             frames.clip == int(frames.clip.max()) if anchor is not None else torch.zeros(len(frames), dtype=torch.bool)
         )
         self.spacing = _frame_spacing(frames.times[~self.static])
-        self.coarse_steps = int(config.coarse_share * config.steps)
+        coarse_share = config.coarse_share_moving if anchor is None else config.coarse_share
+        self.coarse_steps = int(coarse_share * config.steps)
         self.window = (0.0, 1.0)
         self.skin = self.nodes.skin(self.canonical.means.detach())
 

@@ -114,7 +114,6 @@ def _cropped(frames: Frames) -> Frames:
 def _span(first: int, last: int, limit: int) -> tuple[int, int]:
     """[first, last) with a margin, grown to a multiple of the rasteriser's tile where the image allows."""
     first, last = max(first - CROP_MARGIN, 0), min(last + CROP_MARGIN, limit)
-    missing = -(last - first) % CROP_MULTIPLE
-    first = max(first - missing // 2, 0)
-    last = min(first + -(-(last - first) // CROP_MULTIPLE) * CROP_MULTIPLE, limit)
-    return first, last
+    length = min(-(-(last - first) // CROP_MULTIPLE) * CROP_MULTIPLE, limit)
+    first = min(max(first - (length - (last - first)) // 2, 0), limit - length)
+    return first, first + length

@@ -25,8 +25,8 @@ class LearningRates:
     log_scales: float = 1e-2
     opacities: float = 4e-2
     colors: float = 1e-2
-    planes: float = 1e-2
-    decoder: float = 2e-3
+    planes: float = 2e-2
+    decoder: float = 5e-3
     gains: float = 5e-3
 
 

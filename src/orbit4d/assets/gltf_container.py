@@ -1,0 +1,214 @@
+"""The container of a glTF 2.0 file: chunks, buffers, views and accessors, every byte range checked before it is read."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import struct
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+
+from ..errors import InputError
+
+MAX_FILE = 512 * 2**20
+MAX_JSON = 64 * 2**20
+MAX_DECODED = 1536 * 2**20
+"""Bytes of decoded accessors and textures of one file: many accessors may name the same few bytes."""
+_COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
+_SHAPES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+_COMPRESSED = {
+    "KHR_draco_mesh_compression": "Draco",
+    "EXT_meshopt_compression": "meshopt",
+    "KHR_meshopt_compression": "meshopt",
+    "KHR_texture_basisu": "Basis Universal",
+}
+_UNDERSTOOD = {
+    "KHR_mesh_quantization",
+    "KHR_texture_transform",
+    "EXT_texture_webp",
+    "EXT_texture_avif",
+    "KHR_lights_punctual",
+    "KHR_animation_pointer",
+}
+"""Required extensions that are read, or that leave the geometry as it is; so do all KHR_materials_*."""
+
+
+class Container:
+    """A parsed .glb or .gltf: its JSON and, on demand, the arrays it names.
+
+    Raises InputError (one line, with the path) for whatever is missing, truncated, too large or outside its buffer.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; expected an animated .glb or .gltf")
+        if path.stat().st_size > MAX_FILE:
+            raise InputError(f"{path}: larger than {MAX_FILE >> 20} MiB; decimate the mesh or its textures")
+        data = path.read_bytes()
+        self.chunk: bytes | None = None
+        if data[:4] == b"glTF":
+            self.json = self._parse_glb(data)
+        elif path.suffix.lower() == ".gltf":
+            self.json = self._parse_json(data)
+        else:
+            raise InputError(f"{path}: expected a glTF file (.glb or .gltf), but it does not start with 'glTF'")
+        version = str(self.json.get("asset", {}).get("version", "none"))
+        if version[:1] != "2":
+            raise InputError(f"{path}: expected glTF 2.x, got version {version[:20]!r}; export it as glTF 2.0")
+        self._check_extensions(self.json.get("extensionsRequired", []))
+        self.buffers: dict[int, bytes] = {}
+        self.decoded = 0
+
+    def _check_extensions(self, required: list[str]) -> None:
+        for extension in required:
+            if extension in _COMPRESSED:
+                raise InputError(
+                    f"{self.path}: uses {_COMPRESSED[extension]} compression ({extension}); "
+                    "decompress it first (`gltf-transform copy IN OUT`)"
+                )
+            if extension not in _UNDERSTOOD and not str(extension).startswith("KHR_materials_"):
+                raise InputError(
+                    f"{self.path}: requires the extension {str(extension)[:60]!r}, which is not read; export without it"
+                )
+
+    def _parse_glb(self, data: bytes) -> dict:
+        if len(data) < 20:
+            raise InputError(f"{self.path}: truncated: {len(data)} bytes, a GLB has at least 20")
+        _, version, length = struct.unpack_from("<4sII", data)
+        if version != 2 or length > len(data):
+            raise InputError(
+                f"{self.path}: truncated or wrong version: header says {length} bytes of glTF {version}, "
+                f"file has {len(data)}; export the file again"
+            )
+        offset, document = 12, None
+        while offset + 8 <= length:
+            size, kind = struct.unpack_from("<I4s", data, offset)
+            if offset + 8 + size > length:
+                raise InputError(f"{self.path}: truncated: a chunk of {size} bytes reaches past the end of the file")
+            body = data[offset + 8 : offset + 8 + size]
+            if kind == b"JSON" and document is None:
+                document = self._parse_json(body)
+            elif kind == b"BIN\0" and self.chunk is None:
+                self.chunk = body
+            offset += 8 + size
+        if document is None:
+            raise InputError(f"{self.path}: a GLB without a JSON chunk; export the file again")
+        return document
+
+    def _parse_json(self, data: bytes) -> dict:
+        if len(data) > MAX_JSON:
+            raise InputError(f"{self.path}: {len(data) >> 20} MiB of JSON, at most {MAX_JSON >> 20} are read; use .glb")
+        try:
+            document = json.loads(data)
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{self.path}: its JSON does not parse ({error}); export the file again") from error
+        if not isinstance(document, dict):
+            raise InputError(f"{self.path}: expected a JSON object, got {type(document).__name__}")
+        return document
+
+    def spend(self, size: int, what: str) -> None:
+        """Count `size` decoded bytes. Raises InputError when the file would take more than MAX_DECODED in memory."""
+        self.decoded += size
+        if self.decoded > MAX_DECODED:
+            raise InputError(
+                f"{self.path}: needs more than {MAX_DECODED >> 20} MiB of memory (at {what}); decimate the mesh or its textures"
+            )
+
+    def record(self, kind: str, index: Any) -> dict:
+        """Entry `index` of the document's list `kind`. Raises InputError when there is none."""
+        records = self.json.get(kind, [])
+        if not isinstance(index, int) or not 0 <= index < len(records):
+            raise InputError(
+                f"{self.path}: refers to {kind}[{str(index)[:20]}], of {len(records)}; the file is damaged, export it again"
+            )
+        return records[index]
+
+    def uri(self, uri: str) -> bytes:
+        """The bytes of a data URI, or of a file in the same folder."""
+        if uri.startswith("data:"):
+            try:
+                return base64.b64decode(uri.partition(",")[2], validate=True)
+            except binascii.Error as error:
+                raise InputError(f"{self.path}: a data URI is not valid base64; export the file again") from error
+        target = (self.path.parent / unquote(uri)).resolve()
+        if not target.is_relative_to(self.path.parent.resolve()):
+            raise InputError(f"{self.path}: refers to {uri[:80]!r} outside its own folder; put the file beside it")
+        if not target.is_file() or target.stat().st_size > MAX_FILE:
+            raise InputError(
+                f"{self.path}: needs {uri[:80]!r} beside it, which is missing or larger than {MAX_FILE >> 20} MiB"
+            )
+        self.spend(target.stat().st_size, uri[:80])
+        return target.read_bytes()
+
+    def _buffer(self, index: int) -> bytes:
+        if index not in self.buffers:
+            uri = self.record("buffers", index).get("uri")
+            data = self.chunk if uri is None else self.uri(uri)
+            if data is None:
+                raise InputError(
+                    f"{self.path}: has no binary chunk, but buffer {index} needs one; export the file again"
+                )
+            self.buffers[index] = data
+        return self.buffers[index]
+
+    def view(self, index: int) -> tuple[bytes, int, int, int]:
+        """(buffer, start, length, stride) of a buffer view that lies inside its buffer; stride 0 means packed."""
+        record = self.record("bufferViews", index)
+        data = self._buffer(record["buffer"])
+        start, length = int(record.get("byteOffset", 0)), int(record["byteLength"])
+        stride = int(record.get("byteStride", 0))
+        if start < 0 or length < 0 or start + length > len(data):
+            raise InputError(
+                f"{self.path}: buffer view {index} reaches past its buffer ({start}+{length} > {len(data)}); the file is truncated"
+            )
+        if not 0 <= stride <= 252:
+            raise InputError(f"{self.path}: buffer view {index} has a byteStride of {stride}, expected 4 to 252")
+        return data, start, length, stride
+
+    def _raw(self, view: int, offset: int, shape: tuple[int, int], kind: type) -> np.ndarray:
+        data, start, length, stride = self.view(view)
+        count, width = shape
+        size = np.dtype(kind).itemsize * width
+        stride = stride or size
+        if offset < 0 or count < 0 or (count and offset + stride * (count - 1) + size > length):
+            raise InputError(f"{self.path}: an accessor of {count} elements reaches past buffer view {view}")
+        self.spend(count * size, f"an accessor of {count} elements")
+        return np.ndarray(shape, kind, data, start + offset, (stride, np.dtype(kind).itemsize)).copy()
+
+    def accessor(self, index: int, *, integer: bool = False, width: int | None = None) -> np.ndarray:
+        """(count, width): float32 (normalised where the file says so), or the raw integers.
+
+        `width` demands that many components and `integer` an integer component type. Raises InputError otherwise.
+        """
+        record = self.record("accessors", index)
+        kind, components, count = _COMPONENTS[record["componentType"]], _SHAPES[record["type"]], int(record["count"])
+        if width not in (None, components) or (integer and kind is np.float32):
+            raise InputError(
+                f"{self.path}: accessor {index} holds {record['type']} of component type {record['componentType']}, "
+                f"expected {width} {'integers' if integer else 'numbers'} an element; export the file again"
+            )
+        if "bufferView" in record:
+            out = self._raw(record["bufferView"], int(record.get("byteOffset", 0)), (count, components), kind)
+        else:
+            self.spend(max(count, 0) * components * 4, f"an accessor of {count} elements")
+            out = np.zeros((count, components), kind)
+        if "sparse" in record:
+            self._apply_sparse(out, record["sparse"], index)
+        if integer:
+            return out
+        self.spend(out.size * 4, f"an accessor of {count} elements")
+        if record.get("normalized") and np.issubdtype(kind, np.integer):
+            return np.maximum(out.astype(np.float32) / np.iinfo(kind).max, -1.0)
+        return np.nan_to_num(out.astype(np.float32), posinf=0, neginf=0)
+
+    def _apply_sparse(self, out: np.ndarray, sparse: dict, index: int) -> None:
+        i, v, n = sparse["indices"], sparse["values"], int(sparse["count"])
+        where = self._raw(i["bufferView"], int(i.get("byteOffset", 0)), (n, 1), _COMPONENTS[i["componentType"]])[:, 0]
+        if n and not 0 <= int(where.min()) <= int(where.max()) < len(out):
+            raise InputError(f"{self.path}: sparse accessor {index} writes element {int(where.max())} of {len(out)}")
+        out[where] = self._raw(v["bufferView"], int(v.get("byteOffset", 0)), (n, out.shape[1]), out.dtype.type)

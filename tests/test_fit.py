@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from splat_fixtures import front_view, moving_orbit, object_at, static_orbit
+
+from orbit4d.clip import OrbitalClip
+from orbit4d.errors import InputError
+from orbit4d.splat.deform import ControlNodes
+from orbit4d.splat.fit import FitConfig, fit
+from orbit4d.splat.fit_frames import gather_frames
+from orbit4d.splat.fit_optim import Canonical, LearningRates, build_optimizer
+from orbit4d.splat.gaussians import Gaussians4D
+from orbit4d.splat.rasterize import render
+
+CONFIG = FitConfig(
+    size=64, steps=400, gaussians=1200, nodes=80, frames_per_step=3, hull_resolution=40, half_size_share=0.3
+)
+
+
+@pytest.fixture(scope="module")
+def clips() -> tuple[OrbitalClip, OrbitalClip, OrbitalClip]:
+    return moving_orbit(), static_orbit(), front_view()
+
+
+@pytest.fixture(scope="module")
+def fitted(clips):
+    return fit(clips[0], static_clip=clips[1], config=CONFIG, progress=False)
+
+
+@torch.no_grad()
+def foreground_psnr(scene: Gaussians4D, clip: OrbitalClip, *, frozen: bool = False) -> float:
+    """Of the renders on white, over the pixels that the object covers in truth or in the render."""
+    squared, count = 0.0, 0.0
+    for i, time in enumerate(clip.times):
+        drawn = render(scene.at(0.0 if frozen else float(time)), clip.cameras[i : i + 1], background=1.0)
+        mask = (torch.maximum(clip.alpha[i], drawn.alpha[0]) > 0.5).float()
+        error = (drawn.rgb[0] - clip.on_background()[i]).square().mean(dim=0, keepdim=True)
+        squared, count = squared + float((error * mask).sum()), count + float(mask.sum())
+    return -10 * float(torch.log10(torch.tensor(squared / count)))
+
+
+def test_unseen_view_is_reconstructed(fitted, clips):
+    """The front view of a swinging arm, of which training saw every moment from one other side only."""
+    moving, frozen = foreground_psnr(fitted.scene, clips[2]), foreground_psnr(fitted.scene, clips[2], frozen=True)
+    assert moving > 20, moving
+    assert moving > frozen + 6, (moving, frozen)
+
+
+def test_training_views_are_reconstructed(fitted, clips):
+    assert foreground_psnr(fitted.scene, clips[0]) > 23
+    assert foreground_psnr(fitted.scene, clips[1]) > 24
+
+
+def test_history_and_budget(fitted):
+    assert len(fitted.scene.canonical) == CONFIG.gaussians
+    assert [h["stage"] for h in fitted.history] == sorted(h["stage"] for h in fitted.history)
+    assert fitted.history[-1]["psnr"] > fitted.history[0]["psnr"] + 3
+    assert fitted.seconds > 0
+    assert not any(p.requires_grad for p in fitted.scene.deformation.parameters())
+
+
+def test_canonical_is_the_static_moment(fitted):
+    still = fitted.scene.at(0.0)
+    assert torch.allclose(still.means, fitted.scene.canonical.means, atol=1e-5)
+
+
+def test_works_without_a_static_orbit(clips):
+    result = fit(clips[0], config=replace(CONFIG, steps=160), progress=False)
+    assert foreground_psnr(result.scene, clips[0]) > 15
+    assert foreground_psnr(result.scene, clips[2]) > foreground_psnr(result.scene, clips[2], frozen=True)
+
+
+def test_same_seed_gives_the_same_scene(clips):
+    short = replace(CONFIG, steps=24, relocate_every=8)
+    a, b = (fit(list(clips[:1]), static_clip=clips[1], config=short, progress=False).scene for _ in range(2))
+    other = fit(clips[0], static_clip=clips[1], config=replace(short, seed=1), progress=False).scene
+    assert torch.equal(a.canonical.means, b.canonical.means) and torch.equal(a.canonical.sh, b.canonical.sh)
+    assert torch.equal(a.at(0.6).means, b.at(0.6).means)
+    assert not torch.equal(a.canonical.means, other.canonical.means)
+
+
+def test_caller_random_state_is_untouched(clips):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit(clips[0], config=replace(CONFIG, steps=1), progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_brightness_gain_absorbs_a_dimmer_clip(clips):
+    """One clip rendered in weaker light must not darken the scene by as much, nor leave it wrong at both."""
+    dim = replace(clips[1], rgb=clips[1].rgb * 0.8)
+    result = fit(clips[0], static_clip=dim, config=replace(CONFIG, steps=160), progress=False)
+    brightness = [float((c.rgb * c.alpha).sum() / c.alpha.sum()) for c in (clips[0], dim)]
+    drawn = render(result.scene.canonical, clips[1].cameras)
+    got = float(drawn.rgb.sum() / drawn.alpha.sum())
+    assert brightness[1] * 1.03 < got < brightness[0] * 0.99, (brightness, got)
+
+
+def test_frames_are_cropped_and_cameras_follow(clips):
+    big = [moving_orbit(96, 4), static_orbit(96, 4)]
+    frames = gather_frames(big, size=96)
+    assert frames.cameras.width <= 96 and len(frames) == 8
+    drawn = render(object_at(0.0), frames.cameras[4:5])
+    assert torch.allclose(drawn.rgb[0], frames.premultiplied[4], atol=2e-3)
+    half = frames.halved()
+    drawn = render(object_at(0.0), half.cameras[4:5])
+    assert (drawn.alpha[0] - half.alpha[4]).abs().mean() < 0.03
+
+
+def test_relocation_moves_dead_gaussians_to_demand():
+    canonical = Canonical(object_at(0.0))
+    nodes = ControlNodes(nodes=canonical.means.detach()[:20], field={})
+    optimizer = build_optimizer(canonical, nodes, torch.nn.Parameter(torch.zeros(1)), LearningRates(), extent=0.5)
+    sum(p.sum() for p in canonical.parameters()).backward()
+    optimizer.step()
+    with torch.no_grad():
+        canonical.logit_opacities[:30] = -8
+    canonical.demand[700:] = 1
+    before = canonical.means.detach().clone()
+    moved = canonical.relocate(optimizer, share=0.0, generator=torch.Generator().manual_seed(0))
+    assert moved == 30
+    distance = torch.cdist(canonical.means.detach()[:30], before[700:]).amin(dim=1)
+    assert distance.max() < 0.03
+    assert (canonical.logit_opacities[:30] > 2).all()
+    assert (optimizer.state[canonical.means]["exp_avg"][:30] == 0).all()
+    assert (optimizer.state[canonical.means]["exp_avg"][30:700] != 0).all()
+    assert (canonical.demand == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda c: ([], None), "at least one clip"),
+        (lambda c: ([replace(c[0], rgb=c[0].rgb * torch.nan)], None), "NaN"),
+        (lambda c: ([replace(c[0], times=c[0].times * 3)], None), "times must lie"),
+        (lambda c: ([replace(c[0], alpha=c[0].alpha * 0)], None), "alpha is empty"),
+        (lambda c: ([c[0]], c[0]), "static_clip: all its times must be equal"),
+        (lambda c: ([c[0][:1]], None), "at least 2 views"),
+    ],
+)
+def test_bad_clips_are_input_errors(clips, build, message):
+    moving, still = build(clips)
+    with pytest.raises(InputError, match=message):
+        fit(moving, static_clip=still, config=replace(CONFIG, steps=1), progress=False)
+
+
+def test_bad_config_is_an_input_error():
+    with pytest.raises(InputError, match="steps"):
+        FitConfig(steps=0)
+    with pytest.raises(InputError, match="coarse_share"):
+        FitConfig(coarse_share=1.5)
+    assert FitConfig.for_size(128, steps=7).steps == 7

@@ -1,0 +1,116 @@
+"""Sampling: conditions count, seeds repeat, bad input is refused, and the weights inside the package are real."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+
+from orbit4d.cameras import Orbit
+from orbit4d.clip import OrbitalClip
+from orbit4d.diffusion.autoencoder import RGBAAutoencoder
+from orbit4d.diffusion.denoiser import Denoiser
+from orbit4d.diffusion.pipeline import BUILT_IN, Orbit4DPipeline
+from orbit4d.errors import InputError
+
+QUICK = {"steps": 2, "progress": False, "orbit": Orbit(frames=4)}
+
+
+@pytest.fixture(scope="module")
+def pipe() -> Orbit4DPipeline:
+    """Small networks with every layer randomised: what they draw is noise, but every path is alive."""
+    torch.manual_seed(0)
+    autoencoder = RGBAAutoencoder(widths=(8, 8, 16))
+    denoiser = Denoiser(spatial_width=32, temporal_width=16, depth=2, spatial_heads=2, temporal_heads=1)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    motion = {"log_m_mean": -5.0, "log_m_std": 1.0, "log_m_quantiles": torch.linspace(-8, -2, 21).tolist()}
+    return Orbit4DPipeline(
+        autoencoder=autoencoder, denoiser=denoiser, scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0), motion=motion
+    )
+
+
+def test_clip_shape_and_repeatability(pipe):
+    a, b, c = (pipe(prompt="a fox", seed=s, **QUICK) for s in (0, 0, 1))
+    assert a.rgb.shape == (4, 3, 128, 128) and a.alpha.shape == (4, 1, 128, 128)
+    assert a.rgb.min() >= 0 and a.rgb.max() <= 1
+    assert torch.equal(a.rgb, b.rgb) and not torch.equal(a.rgb, c.rgb)
+    torch.testing.assert_close(a.times, Orbit(frames=4).times)
+
+
+def test_every_condition_changes_the_clip(pipe):
+    image = torch.rand(4, 64, 64)
+    orbit = Orbit(frames=4)
+    static = OrbitalClip(
+        rgb=torch.rand(4, 3, 32, 32), alpha=torch.ones(4, 1, 32, 32), cameras=orbit.cameras(32), times=torch.zeros(4)
+    )
+    plain = pipe(prompt="a fox", **QUICK).rgb
+    variants = {
+        "prompt": pipe(prompt="a yellow robot", **QUICK),
+        "image": pipe(prompt="a fox", image=image, **QUICK),
+        "static": pipe(prompt="a fox", static_clip=static, **QUICK),
+        "motion": pipe(prompt="a fox", motion=0.9, **QUICK),
+        "guidance_scale": pipe(prompt="a fox", guidance_scale=1.0, **QUICK),
+        "guidance_3d": pipe(prompt="a fox", guidance_3d=2.0, **QUICK),
+        "static mode": pipe(prompt="a fox", static=True, **QUICK),
+    }
+    for name, clip in variants.items():
+        assert (clip.rgb - plain).abs().max() > 1e-4, f"{name} has no effect"
+    assert variants["static mode"].times.abs().max() == 0
+
+
+def test_static_mode_ignores_motion(pipe):
+    a = pipe(prompt="a fox", static=True, motion=0.1, **QUICK)
+    b = pipe(prompt="a fox", static=True, motion=0.9, **QUICK)
+    assert torch.equal(a.rgb, b.rgb)
+
+
+def test_motion_quantiles_interpolate(pipe):
+    assert float(pipe.log_motion(0.0)) == pytest.approx(-3.0)
+    assert float(pipe.log_motion(1.0)) == pytest.approx(3.0)
+    assert float(pipe.log_motion(0.525)) == pytest.approx(0.15, abs=1e-5)
+    assert pipe.log_motion(None) is None
+
+
+def test_features_come_with_their_cameras(pipe):
+    clip = pipe(prompt="a fox", features=True, **QUICK)
+    assert clip.features is not None
+    assert clip.features.z_s.shape == (4, 32, 8, 8) and clip.features.z_t.shape == (4, 16, 8, 8)
+    assert torch.equal(clip.features.times, clip.times)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({}, "--prompt"),
+        ({"prompt": "   "}, "--prompt"),
+        ({"prompt": "a fox", "motion": 1.5}, "--motion"),
+        ({"prompt": "a fox", "motion": float("nan")}, "--motion"),
+        ({"prompt": "a fox", "steps": 0}, "--steps"),
+        ({"image": torch.zeros(3, 8, 8)}, "RGBA"),
+    ],
+)
+def test_bad_input_is_one_clear_line(pipe, arguments, match):
+    with pytest.raises(InputError, match=match) as caught:
+        pipe(**({"progress": False} | arguments))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_fallback_to_random_weights(tmp_path):
+    with pytest.raises(InputError, match="weights"):
+        Orbit4DPipeline.from_pretrained(tmp_path)
+
+
+def test_built_in_weights_draw_an_object():
+    """Trained weights: an orange fox on an empty background, not noise and not a blank frame."""
+    pipe = Orbit4DPipeline.from_pretrained()
+    assert BUILT_IN.is_dir() and sum(p.stat().st_size for p in BUILT_IN.rglob("*")) < 24e6
+    assert all(p.stat().st_size <= 15 * 2**20 for p in BUILT_IN.rglob("*.safetensors"))
+    clip = pipe(prompt="a fox running", steps=8, seed=0, orbit=Orbit(frames=12), progress=False)
+    covered = (clip.alpha > 0.5).float().mean((1, 2, 3))
+    assert covered.min() > 0.005 and covered.max() < 0.5
+    border = torch.cat([clip.alpha[..., :6, :].flatten(), clip.alpha[..., -6:, :].flatten()])
+    assert border.mean() < 0.05
+    colour = (clip.rgb * clip.alpha).sum((0, 2, 3)) / clip.alpha.sum()
+    assert colour[0] > colour[1] > colour[2]
