@@ -10,6 +10,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -153,7 +155,7 @@ def fit(
     anchor = _anchor_time(static_clip)
     frames = gather_frames(everything, size=min(config.size, max(clips[0].rgb.shape[-2:])))
     generator = torch.Generator().manual_seed(config.seed)
-    with torch.random.fork_rng(devices=[]):
+    with _deterministic(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         hull_clip = static_clip or _longest(clips)
         hull = visual_hull(hull_clip, moving=static_clip is None, resolution=config.hull_resolution)
@@ -161,6 +163,20 @@ def fit(
         trainer = _Trainer(frames, initial, hull, anchor=anchor, config=config, generator=generator)
         history = trainer.run(progress=progress)
     return FitResult(scene=trainer.scene(), history=history, seconds=time.perf_counter() - started)
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    """Without this, gradients of indexing are added atomically by several threads and a seed does not fix the scene."""
+    before, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
 def _anchor_time(static_clip: OrbitalClip | None) -> float | None:
