@@ -86,6 +86,15 @@ def test_damaged_ply_is_one_clear_line(content, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_ply_with_values_that_are_not_finite(scene, tmp_path):
+    scene.canonical.means[3, 1] = float("nan")
+    with pytest.raises(InputError, match="means holds values that are not finite"):
+        read_ply(write_ply(scene.canonical, tmp_path / "a.ply"))
+    with pytest.raises(InputError, match="not finite at keyframe 0"):
+        write_html(scene, tmp_path / "a.html")
+    assert not (tmp_path / "a.html").exists()
+
+
 def test_html_payload_within_quantisation(scene):
     header, data = encode_payload(scene, frames=5)
     decoded = decode_payload(header, data)

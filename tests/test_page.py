@@ -63,7 +63,15 @@ def scene() -> Gaussians4D:
     return Gaussians4D(canonical=canonical, deformation=Slide())
 
 
-SHOTS = [(0.0, 0.0, 0.0, 2.0), (1.0, 0.0, 0.0, 2.0), (0.5, 90.0, 0.0, 2.0), (0.25, 200.0, 25.0, 2.4)]
+# Time, azimuth, elevation, radius; the last two times lie between keyframes.
+SHOTS = [
+    (0.0, 0, 0, 2.0),
+    (1.0, 0, 0, 2.0),
+    (0.5, 90, 0, 2.0),
+    (0.25, 200, 25, 2.4),
+    (0.3, 45, -20, 2.0),
+    (0.9, 0, 0, 2.0),
+]
 
 
 @pytest.fixture(scope="module")
@@ -79,16 +87,22 @@ def shots(scene, tmp_path_factory) -> list[np.ndarray]:
       document.body.insertAdjacentHTML("beforeend", "<pre id=shots>" + out.join(" ") + "</pre>");
     }, 50);</script>"""
     script = script.replace("SHOTS", str([list(s) for s in SHOTS])).replace("SIDE", str(SIDE))
-    probe = folder / "probe.html"
-    probe.write_text(page.read_text().replace("</body>", script + "</body>"))
-    dom = open_page(probe, folder)
-    found = re.search(r'<pre id="shots">([^<]+)</pre>', dom)
-    assert found, f"the page produced no picture; its message: {re.findall(r'id=.message.[^>]*>([^<]*)', dom)}"
-    images = [np.frombuffer(base64.b64decode(text), np.uint8) for text in found.group(1).split()]
+    images = [np.frombuffer(base64.b64decode(text), np.uint8) for text in probe(page, script).split()]
     return [image.reshape(SIDE, SIDE, 4)[::-1, :, :3] / 255 for image in images]
 
 
-def open_page(page: Path, folder: Path) -> str:
+def probe(page: Path, script: str, *, first: str = "", flags: tuple[str, ...] = ()) -> str:
+    """What `script` left in <pre id=shots> of `page`; `first` runs before the player."""
+    text = page.read_text().replace("<body>", f"<body><script>{first}</script>").replace("</body>", script + "</body>")
+    copy = page.with_name("probe.html")
+    copy.write_text(text)
+    dom = open_page(copy, page.parent, flags=flags)
+    found = re.search(r'<pre id="shots">([^<]+)</pre>', dom)
+    assert found, f"the page reported nothing; its message: {re.findall(r'id=.message.[^>]*>([^<]*)', dom)}"
+    return found.group(1)
+
+
+def open_page(page: Path, folder: Path, *, flags: tuple[str, ...] = ()) -> str:
     """The DOM after the page has run, in a fresh headless Chromium without any network."""
     command = [
         str(CHROMIUM),
@@ -105,6 +119,7 @@ def open_page(page: Path, folder: Path) -> str:
         f"--user-data-dir={folder / 'profile'}",
         "--virtual-time-budget=20000",
         "--window-size=400,400",
+        *flags,
         "--dump-dom",
         page.as_uri(),
     ]
@@ -129,6 +144,44 @@ def test_agrees_with_the_rasteriser(scene, shots):
         expected = render(scene.at(t), orbit.cameras(SIDE)[:1], background=1.0).rgb[0].permute(1, 2, 0).numpy()
         psnr = -10 * np.log10(((image - expected) ** 2).mean())
         assert psnr > 27, f"time {t}, azimuth {azimuth}: {psnr:.1f} dB"
+
+
+# Reports after the page has come to rest: draws in a further while, and how many pixels are not background.
+AT_REST = """<script>
+const wait = setInterval(() => {
+  if (!window.orbit4d) return;
+  clearInterval(wait);
+  orbit4d.pause();
+  setTimeout(() => { const before = draws; setTimeout(() => {
+    const gl = document.getElementById("view").getContext("webgl2"), w = gl.drawingBufferWidth, h = gl.drawingBufferHeight;
+    const p = new Uint8Array(4 * w * h);
+    gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, p);
+    let inked = 0;
+    for (let i = 0; i < p.length; i += 4) inked += Math.min(p[i], p[i + 1], p[i + 2]) < 200;
+    document.body.insertAdjacentHTML("beforeend", `<pre id=shots>${draws - before} ${inked / (w * h)}</pre>`);
+  }, 2000); }, 2000);
+}, 50);</script>"""
+COUNT_DRAWS = """let draws = 0; const P = WebGL2RenderingContext.prototype, D = P.drawArraysInstanced;
+P.drawArraysInstanced = function (...a) { draws++; return D.apply(this, a); };"""
+WORKERS = {
+    "works": "",
+    "refused": "window.Worker = function () { throw new Error('refused'); };",
+    "dies": "const B = Blob; window.Blob = function (parts, o) { return new B(o ? ['throw 1'] : parts, o); };",
+}
+
+
+@pytest.mark.parametrize("worker", WORKERS)
+def test_at_rest_it_shows_the_asset_and_does_no_work(scene, tmp_path, worker):
+    page = write_html(scene, tmp_path / "scene.html", frames=3)
+    flags = ("--force-prefers-reduced-motion",)
+    draws, inked = probe(page, AT_REST, first=COUNT_DRAWS + WORKERS[worker], flags=flags).split()
+    assert int(draws) == 0
+    assert float(inked) > 0.05
+
+
+def test_title_is_only_text(scene, tmp_path):
+    text = write_html(scene, tmp_path / "scene.html", frames=3, title="{{data}} {{header}}").read_text()
+    assert "<title>{{data}} {{header}}</title>" in text
 
 
 def test_page_is_self_contained(scene, tmp_path):

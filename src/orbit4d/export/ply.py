@@ -66,13 +66,17 @@ def read_ply(path: str | Path) -> Gaussians:
         if rest_count:
             rest = stack(*[f"f_rest_{i}" for i in range(rest_count)]).reshape(len(means), 3, -1).transpose(1, 2)
             dc = torch.cat([dc, rest], dim=1)
-        return Gaussians(
+        g = Gaussians(
             means=means,
             quats=stack(*[f"rot_{i}" for i in range(4)]),
             log_scales=stack("scale_0", "scale_1", "scale_2"),
             logit_opacities=stack("opacity")[:, 0],
             sh=dc.contiguous(),
         )
+        for name, values in vars(g).items():
+            if not torch.isfinite(values).all():
+                raise ValueError(f"{name} holds values that are not finite")
+        return g
     except Exception as error:  # plyfile raises many kinds for damaged files
         raise InputError(
             f"{path}: cannot be read as a 3DGS PLY ({type(error).__name__}: {str(error)[:120]})"
