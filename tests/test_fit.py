@@ -154,3 +154,11 @@ def test_bad_config_is_an_input_error():
     with pytest.raises(InputError, match="coarse_share"):
         FitConfig(coarse_share=1.5)
     assert FitConfig.for_size(128, steps=7).steps == 7
+
+
+def test_irregular_times_are_no_obstacle(clips):
+    """Moving frames that all lie far from the static moment: the window starts out empty."""
+    late = clips[0][[0, 4, 8, 12, 15]]
+    late = replace(late, times=torch.tensor([0.6, 0.7, 0.8, 0.9, 1.0]))
+    result = fit(late, static_clip=clips[1], config=replace(CONFIG, steps=12), progress=False)
+    assert all(torch.isfinite(x).all() for x in (result.scene.at(0.8).means, result.scene.canonical.sh))
