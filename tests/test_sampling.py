@@ -39,6 +39,32 @@ def test_clip_shape_and_repeatability(pipe):
     torch.testing.assert_close(a.times, Orbit(frames=4).times)
 
 
+def test_several_orbits_are_one_set_of_views_and_times(pipe):
+    clip = pipe(prompt="a fox", orbits=2, **QUICK)
+    assert clip.rgb.shape == (8, 3, 128, 128)
+    torch.testing.assert_close(clip.times, Orbit(frames=4).times.repeat(2))
+    first, second = clip.cameras.positions[:4], clip.cameras.positions[4:]
+    torch.testing.assert_close(second[0], first[0] * torch.tensor([-1.0, -1.0, 1.0]), atol=1e-5, rtol=0)
+    assert len(pipe(prompt="a fox", orbits=2, static=True, **QUICK)) == 4
+    with pytest.raises(InputError, match="--orbits"):
+        pipe(prompt="a fox", orbits=9, **QUICK)
+
+
+def test_static_views_are_matched_by_direction(pipe):
+    orbit = Orbit(frames=5, radius=3.0)
+    clip = OrbitalClip(
+        rgb=torch.rand(5, 3, 128, 128),
+        alpha=torch.ones(5, 1, 128, 128),
+        cameras=orbit.cameras(128),
+        times=torch.zeros(5),
+    )
+    half_turn = Orbit(frames=5, azimuth_start_deg=180).cameras(128)
+    latents = pipe._encode_static(clip, Orbit(frames=5).cameras(128))[0]
+    shifted = pipe._encode_static(clip, half_turn)[0]
+    torch.testing.assert_close(shifted[0], latents[2])
+    torch.testing.assert_close(shifted[1], latents[3])
+
+
 def test_every_condition_changes_the_clip(pipe):
     image = torch.rand(4, 64, 64)
     orbit = Orbit(frames=4)

@@ -48,6 +48,7 @@ def generate(
     seed: int = 0,
     steps: int = 20,
     size: int = 128,
+    orbits: int = 1,
     fit_steps: OptionalCount = None,
     sample_static: bool = True,
     weights: OptionalFolder = None,
@@ -74,6 +75,7 @@ def generate(
         seed: Seed of the noise.
         steps: Sampling steps.
         size: Side of the clip's frames in pixels: 64, 96 or 128.
+        orbits: Orbits sampled together, 1 to 4: more views of every moment, and more time.
         fit_steps: Optimisation steps of the 4D construction; chosen by size when absent.
         sample_static: Also sample the object frozen, for the construction to start from.
         weights: Folder with another model; the built-in one when absent.
@@ -92,6 +94,7 @@ def generate(
         seed=seed,
         steps=steps,
         size=size,
+        orbits=orbits,
         fit_steps=fit_steps,
         sample_static=sample_static,
         weights=weights,

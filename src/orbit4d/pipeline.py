@@ -44,6 +44,7 @@ def generate(
     seed: int = 0,
     steps: int = 20,
     size: int = 128,
+    orbits: int = 1,
     fit_steps: int | None = None,
     sample_static: bool = True,
     weights: str | Path | None = None,
@@ -61,6 +62,7 @@ def generate(
         seed: the same seed on the same machine gives the same result.
         steps: sampling steps. fit_steps: optimisation steps of the 4D construction; None chooses by size.
         size: side of the clip's frames in pixels, one of SIZES.
+        orbits: 1 to 4 orbits sampled together, evenly shifted in phase: more views of every moment, more time.
         sample_static: sample a static orbit too (same seed, temporal stream closed) for the construction to start from;
             not needed when `static` is given.
         weights: folder of another model; None is the one inside the package.
@@ -70,6 +72,8 @@ def generate(
     # 1. Inputs
     _check_conditions(prompt=prompt, image=image, mask=mask, static=static, motion=motion)
     _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
+    if not 1 <= orbits <= 4:
+        raise InputError(f"--orbits: expected 1 to 4, got {orbits}")
     if size not in SIZES:
         raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())
@@ -96,6 +100,7 @@ def generate(
                 guidance_3d=guidance_3d,
                 steps=steps,
                 seed=seed,
+                orbits=orbits,
                 static=frozen,
                 progress=progress,
             )

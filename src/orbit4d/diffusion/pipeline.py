@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from ..cameras import Cameras, Orbit
@@ -24,6 +25,7 @@ from .text import encode_text
 
 BUILT_IN = Path(__file__).parent.parent / "weights" / "std4d-s"
 SIZE = 128
+MAX_ORBITS = 4
 
 
 class Orbit4DPipeline:
@@ -78,6 +80,7 @@ class Orbit4DPipeline:
         static_clip: OrbitalClip | None,
         motion: float | None,
         steps: int,
+        orbits: int = 1,
     ) -> None:
         """Raises InputError, quoting what came, when the conditions cannot be used."""
         if prompt is None and image is None and static_clip is None:
@@ -90,6 +93,8 @@ class Orbit4DPipeline:
             raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
         if steps < 1:
             raise InputError(f"--steps: expected at least 1, got {steps}")
+        if not 1 <= orbits <= MAX_ORBITS:
+            raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
 
     @torch.inference_mode()
     def __call__(
@@ -104,6 +109,7 @@ class Orbit4DPipeline:
         steps: int = 20,
         seed: int = 0,
         orbit: Orbit | None = None,
+        orbits: int = 1,
         static: bool = False,
         features: bool = False,
         progress: bool = True,
@@ -113,24 +119,28 @@ class Orbit4DPipeline:
         Args:
             prompt: what to make; see the model card for the vocabulary of the built-in model.
             image: (4, h, w) straight RGBA in [0, 1]: the object at view 0, time 0, filling the frame.
-            static_clip: the object at time 0, as a static orbit along `orbit` (resampled to its frame count).
+            static_clip: the object at time 0 from all around; each frame is given its nearest view.
             motion: quantile in [0, 1] of the training set's motion magnitude; None leaves it to the model.
             guidance_scale: diffusers convention, 1 = none. guidance_3d: w2 of the 3D-aware term.
             orbit: camera path, default 24 frames at radius 2.
+            orbits: how many orbits are sampled together as one set of (view, time) pairs; the k-th starts at azimuth
+                360 k / orbits, so every moment is seen from `orbits` sides. Ignored with `static`.
             static: sample the static orbit (temporal gate closed, all times 0) instead of the moving one.
             features: also return the network's z_s, z_t maps of the final latents, at noise level 0.2.
 
-        Returns: an OrbitalClip; the same seed on the same machine gives the same clip.
+        Returns: an OrbitalClip of `orbits` x `orbit.frames` frames; the same seed on the same machine gives the same clip.
         """
         # 1. Inputs
-        self.check_inputs(prompt=prompt, image=image, static_clip=static_clip, motion=motion, steps=steps)
-        orbit = orbit or Orbit()
-        cameras = orbit.cameras(SIZE)
-        times = torch.zeros(orbit.frames) if static else orbit.times
+        self.check_inputs(
+            prompt=prompt, image=image, static_clip=static_clip, motion=motion, steps=steps, orbits=orbits
+        )
+        cameras, times = phase_shifted(orbit or Orbit(), 1 if static else orbits)
+        times = torch.zeros_like(times) if static else times
+        frames = len(times)
 
         # 2. Conditions of the three branches: (y, m), null, and 3D (temporal gate closed)
         reference = None if image is None else self._encode_image(image)
-        still = None if static_clip is None else self._encode_static(static_clip, orbit.frames)
+        still = None if static_clip is None else self._encode_static(static_clip, cameras)
         conditional = self._conditions(
             cameras, times, prompt=prompt, still=still, motion=motion, reference=reference, static=static
         )
@@ -139,7 +149,7 @@ class Orbit4DPipeline:
 
         # 3. Noise
         generator = torch.Generator().manual_seed(seed)
-        x = torch.randn(1, orbit.frames, *self._latent_shape(), generator=generator)
+        x = torch.randn(1, frames, *self._latent_shape(), generator=generator)
 
         # 4. Denoise
         schedule: Any = self.scheduler  # diffusers annotates its tensors as torch.FloatTensor, which no tensor is
@@ -201,16 +211,17 @@ class Orbit4DPipeline:
     def _encode_image(self, image: Tensor) -> Tensor:
         """(4, h, w) straight RGBA -> (1, 1, c, 16, 16) clean latent."""
         frame = premultiply(image[None, :3], image[None, 3:])
-        frame = torch.nn.functional.interpolate(frame, size=(SIZE, SIZE), mode="area")
+        frame = F.interpolate(frame, size=(SIZE, SIZE), mode="area")
         return self.autoencoder.encode(frame)[None]
 
-    def _encode_static(self, clip: OrbitalClip, frames: int) -> Tensor:
-        """Static orbit -> (1, f, c, 16, 16), nearest view for each wanted frame."""
+    def _encode_static(self, clip: OrbitalClip, cameras: Cameras) -> Tensor:
+        """Static orbit -> (1, f, c, 16, 16): for each of the f cameras the clip's view from the nearest direction."""
         clip = clip.resized(SIZE)
         if clip.rgb.shape[-2:] != (SIZE, SIZE):
             raise InputError(f"static clip: expected square frames, got {clip.rgb.shape[-1]} x {clip.rgb.shape[-2]}")
-        index = torch.linspace(0, len(clip) - 1, frames).round().long()
-        return self.autoencoder.encode(premultiply(clip.rgb, clip.alpha)[index])[None]
+        wanted, given = (F.normalize(c.positions, dim=-1) for c in (cameras, clip.cameras))
+        nearest = (wanted @ given.T).argmax(dim=1)
+        return self.autoencoder.encode(premultiply(clip.rgb, clip.alpha))[nearest][None]
 
     def _conditions(
         self,
@@ -249,6 +260,18 @@ class Orbit4DPipeline:
         with torch.autocast("cpu", torch.bfloat16, enabled=_fast_bf16()):
             velocity = self.denoiser(x, levels, c).float()
         return velocity[:, 1:] if reference is not None else velocity
+
+
+def phase_shifted(orbit: Orbit, count: int) -> tuple[Cameras, Tensor]:
+    """Cameras and times of `count` orbits, one after the other, of which the k-th starts 360 k / count degrees later."""
+    paths = [replace(orbit, azimuth_start_deg=orbit.azimuth_start_deg + 360 * k / count) for k in range(count)]
+    parts = [path.cameras(SIZE) for path in paths]
+    cameras = replace(
+        parts[0],
+        camera_to_world=torch.cat([part.camera_to_world for part in parts]),
+        intrinsics=torch.cat([part.intrinsics for part in parts]),
+    )
+    return cameras, orbit.times.repeat(count)
 
 
 def _last(x: Tensor | None, count: int) -> Tensor | None:
