@@ -10,25 +10,18 @@ The images may not be redistributed, so comparison pictures go to a separate fol
 from __future__ import annotations
 
 import json
-import os
-import platform
-import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-import torch
 import tyro
-from PIL import Image
+from shared import DATA, row, save_sheet, score, write_report
 
 from orbit4d.clip import OrbitalClip, load_clip
-from orbit4d.evaluate.metrics import foreground_psnr, psnr, ssim
-from orbit4d.files import atomic_path
+from orbit4d.evaluate.evaluate import render_scene
 from orbit4d.splat.fit import FitConfig, fit
 from orbit4d.splat.gaussians import Gaussians4D
 from orbit4d.splat.io import save_scene
-from orbit4d.splat.rasterize import render
 
 SEEN = {0, 1, 23}
 """Front frames that coincide with training frames."""
@@ -38,7 +31,7 @@ REFERENCE = {"whole_psnr": 22.67, "foreground_psnr": 16.93, "ssim": 0.879, "seco
 
 @dataclass(kw_only=True)
 class Arguments:
-    data: Path = Path(os.environ.get("ORBIT4D_DATA", Path(__file__).parents[2] / "shared" / "data")) / "elk"
+    data: Path = DATA / "elk"
     """Folder with the elk's frames and transforms."""
     out: Path | None = None
     """JSON report; printed only when left out."""
@@ -73,7 +66,7 @@ def main(arguments: Arguments) -> None:
         )
         print(json.dumps(runs[-1]))
         if arguments.pictures is not None:
-            write_pictures(result.scene, test, arguments.pictures / f"seed{seed}")
+            write_pictures(result.scene, test, arguments.pictures / f"seed{seed}.png")
             save_scene(result.scene, arguments.pictures / f"seed{seed}.safetensors")
     figures = ("whole_psnr", "foreground_psnr", "ssim", "seconds", "cpu_seconds")
     report = {
@@ -83,51 +76,16 @@ def main(arguments: Arguments) -> None:
         "reference_4dgaussians": REFERENCE,
         "runs": runs,
         "config": asdict(arguments.config),
-        "hardware": {"cpu": cpu_name(), "cores": os.cpu_count(), "threads": torch.get_num_threads()},
-        "load_average": [round(x, 2) for x in os.getloadavg()],
-        "versions": {"python": sys.version.split()[0], "torch": torch.__version__, "numpy": np.__version__},
-        "date": time.strftime("%Y-%m-%d"),
     }
     print(json.dumps(report["mean"]))
-    if arguments.out is not None:
-        with atomic_path(arguments.out) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(arguments.out, report)
 
 
-@torch.no_grad()
-def score(scene: Gaussians4D, test: OrbitalClip) -> dict[str, float]:
-    prediction, truth = predict(scene, test), test.on_background(1.0)
-    return {
-        "whole_psnr": round(float(psnr(prediction, truth).mean()), 3),
-        "foreground_psnr": round(float(foreground_psnr(prediction, truth, test.alpha).mean()), 3),
-        "ssim": round(float(ssim(prediction, truth).mean()), 4),
-    }
-
-
-@torch.no_grad()
-def predict(scene: Gaussians4D, clip: OrbitalClip) -> torch.Tensor:
-    """(t, 3, h, w) renders of the clip's views at its times, on white."""
-    frames = [render(scene.at(float(t)), clip.cameras[i : i + 1], background=1.0).rgb for i, t in enumerate(clip.times)]
-    return torch.cat(frames).clamp(0, 1)
-
-
-def write_pictures(scene: Gaussians4D, clip: OrbitalClip, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    pair = torch.cat([predict(scene, clip), clip.on_background(1.0)], dim=2)
-    rows = [torch.cat(list(part), dim=-1) for part in pair[::3].split(4)]
-    width = max(row.shape[-1] for row in rows)
-    rows = [torch.nn.functional.pad(row, (0, width - row.shape[-1]), value=1.0) for row in rows]
-    array = (torch.cat(rows, dim=1) * 255).round().byte().permute(1, 2, 0).numpy()
-    Image.fromarray(array).save(folder / "front.png")
-
-
-def cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def write_pictures(scene: Gaussians4D, clip: OrbitalClip, path: Path) -> None:
+    """Every third front frame: construction above, truth below."""
+    shown = list(range(0, len(clip), 3))
+    drawn = render_scene(scene, clip.cameras, clip.times)[0]
+    save_sheet([row(drawn, shown), row(clip.on_background(), shown)], path)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def train_autoencoder(
         optimizers.step(learning_rate_factor(step, steps=config.steps))
         ema.update(model)
         log.add(loss=loss, mse=((output.detach().float() - target) ** 2).mean())
-        if (step + 1) % 50 == 0:
+        if (step + 1) % 50 == 0 or step + 1 == config.steps:
             line = log.write(step + 1)
             bar.set_postfix(loss=line["loss"], psnr=round(-10 * float(np.log10(line["mse"])), 2))
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:

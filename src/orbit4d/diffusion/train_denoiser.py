@@ -239,7 +239,7 @@ def train_denoiser(
         optimizers.step(learning_rate_factor(step, steps=config.steps))
         ema.update(model)
         log.add(flow=flow, motion=motion)
-        if (step + 1) % 25 == 0:
+        if (step + 1) % 25 == 0 or step + 1 == end:
             line = log.write(step + 1)
             bar.set_postfix(flow=line["flow"], motion=line["motion"])
         if (step + 1) % config.save_every == 0 or step + 1 == end:
