@@ -18,13 +18,13 @@ test: install system-deps
 	$(ENV) $(BIN)/python -m pytest
 
 lint: install
-	$(BIN)/ruff check src tests
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff check src tests examples benchmarks
+	$(BIN)/ruff format --check src tests examples benchmarks
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 format: install
-	$(BIN)/ruff check --fix src tests
-	$(BIN)/ruff format src tests
+	$(BIN)/ruff check --fix src tests examples benchmarks
+	$(BIN)/ruff format src tests examples benchmarks
 
 wheel: .venv/.created
 	$(ENV) $(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
