@@ -1,0 +1,111 @@
+"""Milliseconds of the CPU kernels, and ratios taken in one run.
+
+    python benchmarks/kernels.py --out benchmarks/results/kernels.json
+
+Rasteriser: forward + backward of n random Gaussians (means uniform in the unit ball, scales 0.01 to 0.03, opacities 0.1 to
+0.9), one camera of an orbit at 2.5, field of view 49 degrees. `twin_ratio`: the readable PyTorch twin over the C++ core.
+`two_threads`: one thread over two. HexPlane: the planes' features (torch grid_sample) at 10,000 points, one time,
+forward + backward.
+Medians of `--repeats` runs after a warm-up; run on an idle machine.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import tyro
+from shared import write_report
+
+from orbit4d.cameras import Cameras, Orbit
+from orbit4d.splat.gaussians import Gaussians
+from orbit4d.splat.hexplane import STHexPlane
+from orbit4d.splat.losses import dssim
+from orbit4d.splat.native import instruction_set
+from orbit4d.splat.rasterize import render
+
+CELLS = ((10_000, 128), (10_000, 256), (50_000, 128), (50_000, 256))
+
+
+@dataclass(kw_only=True)
+class Arguments:
+    out: Path | None = None
+    """JSON report; printed only when left out."""
+    repeats: int = 15
+    twin: bool = True
+    """Time the PyTorch twin too (seconds a run)."""
+
+
+def scene(count: int) -> Gaussians:
+    generator = torch.Generator().manual_seed(0)
+    directions = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
+    means = directions * torch.rand(count, 1, generator=generator) ** (1 / 3)
+    opacities = 0.1 + 0.8 * torch.rand(count, generator=generator)
+    return Gaussians(
+        means=means,
+        quats=torch.randn(count, 4, generator=generator),
+        log_scales=(0.01 + 0.02 * torch.rand(count, 3, generator=generator)).log(),
+        logit_opacities=torch.logit(opacities),
+        sh=torch.randn(count, 1, 3, generator=generator),
+    )
+
+
+def milliseconds(run: Callable[[], object], repeats: int) -> float:
+    run()
+    times = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        run()
+        times.append(1000 * (time.perf_counter() - started))
+    return round(statistics.median(times), 2)
+
+
+def draw(gaussians: Gaussians, camera: Cameras, **options) -> Callable[[], object]:
+    for value in vars(gaussians).values():
+        value.requires_grad_(True)
+
+    def run() -> None:
+        image = render(gaussians, camera, **options)
+        (image.rgb.sum() + image.alpha.sum() + image.depth.sum()).backward()
+
+    return run
+
+
+def main(arguments: Arguments) -> None:
+    cells = []
+    for count, size in CELLS:
+        gaussians, camera = scene(count), Orbit(frames=8, radius=2.5, fov_deg=49.0).cameras(size)[1:2]
+        one, two = (milliseconds(draw(gaussians, camera, threads=t), arguments.repeats) for t in (1, 2))
+        with torch.no_grad():
+            forward = milliseconds(lambda g=gaussians, c=camera: render(g, c, threads=2), arguments.repeats)
+        cell = {"gaussians": count, "size": size, "ms": two, "ms_forward": forward, "two_threads": round(one / two, 2)}
+        if arguments.twin and (count, size) == CELLS[0]:
+            cell["twin_ms"] = milliseconds(draw(gaussians, camera, backend="reference"), 2)
+            cell["twin_ratio"] = round(cell["twin_ms"] / two, 1)
+        cells.append(cell)
+        print(cell, flush=True)
+
+    field = STHexPlane()
+    points = torch.rand(10_000, 3) * 2 - 1
+
+    def deform() -> None:
+        field.encode(points, torch.tensor([0.3])).square().sum().backward()
+
+    pair = torch.rand(4, 3, 256, 256, requires_grad=True), torch.rand(4, 3, 256, 256)
+    other = {
+        "hexplane_10k_ms": milliseconds(deform, arguments.repeats),
+        "dssim_4x256_ms": milliseconds(lambda: dssim(*pair).backward(), arguments.repeats),
+    }
+    print(other)
+    write_report(
+        arguments.out,
+        {"benchmark": "kernels", "instruction_set": instruction_set(), "rasteriser": cells, **other},
+    )
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, description=__doc__))
