@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import docstring_parser.google
 import pytest
 import torch
 from conftest import sphere_clip
@@ -185,6 +187,9 @@ def test_help_teaches(verb: str | None, capsys: pytest.CaptureFixture[str]) -> N
         assert all(name in text for name in VERBS)
     else:
         assert "For example:" in text
+        explained = {p.arg_name for p in docstring_parser.google.parse(getattr(cli, verb).__doc__).params}
+        named = {name.removesuffix("_") for name in inspect.signature(getattr(cli, verb)).parameters}
+        assert {name.removesuffix("_") for name in explained} == named, "an option without help"
 
 
 def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

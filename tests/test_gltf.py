@@ -283,6 +283,40 @@ def test_clip_seconds():
     assert clip_seconds(0.4, 1.0, loop="clamp") == 0.4
 
 
+def _armed(tmp_path) -> Path:
+    """A skinned body whose hand joint carries two rigid meshes, a sword and an axe."""
+    g = Glb().cube()
+    g.primitive["attributes"]["JOINTS_0"] = g.accessor(np.zeros((8, 4), np.uint8), "VEC4")
+    g.primitive["attributes"]["WEIGHTS_0"] = g.accessor(np.tile(np.float32([1, 0, 0, 0]), (8, 1)), "VEC4")
+    rigid = {k: v for k, v in g.primitive["attributes"].items() if k == "POSITION"}
+    g.document["meshes"].append({"primitives": [{"attributes": rigid, "indices": g.primitive["indices"]}]})
+    g.document["scenes"] = [{"nodes": [0, 1]}]
+    g.document["nodes"] = [
+        {"name": "Body", "mesh": 0, "skin": 0},
+        {"name": "hand", "children": [2, 3]},
+        {"name": "Sword", "mesh": 1},
+        {"name": "Axe", "mesh": 1},
+    ]
+    g.document["skins"] = [{"joints": [1]}]
+    return g.save(tmp_path / "armed.glb")
+
+
+def test_meshes_are_hidden_by_name_and_as_alternatives(tmp_path):
+    path = _armed(tmp_path)
+
+    def shown(*patterns: str) -> list[str]:
+        return [p.name for p in load_glb(path, hide=patterns).primitives]
+
+    assert shown() == ["Body", "Sword", "Axe"]
+    assert shown("sw*") == ["Body", "Axe"]
+    assert shown("@alternatives") == ["Body", "Sword"]
+    assert shown("hand") == ["Body"], "a joint hides what hangs on it"
+    with pytest.raises(InputError, match="'shield' matches no mesh; it has: Axe, Body, Sword"):
+        shown("shield")
+    with pytest.raises(InputError, match="hides every mesh"):
+        shown("*")
+
+
 def test_animations_are_found_by_name(tmp_path):
     asset = load_glb(Glb().cube().animate("translation", [0, 1], np.zeros((2, 3)), "VEC3").save(tmp_path / "a.glb"))
     assert find_animation(asset, "move") == find_animation(asset, "rig|move") == find_animation(asset, 0) == 0

@@ -13,6 +13,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from .errors import InputError
 
 OptionalText = Annotated[str | None, arg(metavar="TEXT")]
+Names = Annotated[tuple[str, ...], arg(metavar="NAME ...")]
 OptionalFile = Annotated[Path | None, arg(metavar="FILE")]
 OptionalFolder = Annotated[Path | None, arg(metavar="DIR")]
 OptionalClip = Annotated[Path | None, arg(metavar="CLIP")]
@@ -145,6 +146,7 @@ def render(
     animation: OptionalText = None,
     fit: Literal["swept", "t0"] = "swept",
     loop: Literal["loop", "once", "clamp"] = "loop",
+    hide: Names = (),
 ) -> None:
     """Render an animated GLB to a clip: RGBA frames, depth and transforms.json.
 
@@ -165,7 +167,9 @@ def render(
         animation: Name or number of the animation; the first when absent.
         fit: swept: the sphere that the whole motion sweeps fills the frame. t0: the largest side at time 0 is 1.
         loop: loop: whole repetitions of a short animation. once: exactly one. clamp: 23/24 s at its own speed, last
-        pose held.
+            pose held.
+        hide: Meshes to leave out, by name (* and ? allowed). @alternatives keeps one of the accessories that hang on
+            the same joint.
     """
     from .pipeline import render_asset
 
@@ -180,6 +184,7 @@ def render(
         animation=animation,
         fit=fit,
         loop=loop,
+        hide=hide,
     )
     print(f"{len(clip)} frames of {clip.cameras.width} x {clip.cameras.height} in {out}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -189,6 +189,7 @@ def render_asset(
     animation: str | None = None,
     fit: Fit = "swept",
     loop: Loop = "loop",
+    hide: Sequence[str] = (),
 ) -> OrbitalClip:
     """Render an animated GLB to a clip folder (RGBA frames, depth, transforms.json) and return the clip.
 
@@ -218,6 +219,7 @@ def render_asset(
             animation=animation,
             fit=fit,
             loop=loop,
+            hide=hide,
         )
         save_clip(clip, out)
     return clip

@@ -17,6 +17,7 @@ Clip time: [0, 1] spans whole loops of the animation, as many as fit into about 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..assets.gltf import Asset, Posed, load_glb
+from ..assets.gltf import Asset, Posed, load_glb, without
 from ..cameras import Cameras, Orbit
 from ..clip import OrbitalClip
 from ..errors import InputError
@@ -308,6 +309,7 @@ def render_clip(
     fit: Fit = "swept",
     loop: Loop = "loop",
     root_motion: RootMotion = "auto",
+    hide: Sequence[str] = (),
     radius: float = 2.0,
     fov: float = 39.6,
     supersample: int = 2,
@@ -320,10 +322,12 @@ def render_clip(
         trajectory: ``orbit`` (view and time advance together), ``static`` (time frozen at 0), ``front`` (camera fixed).
         azimuth, elevation: degrees, of the first camera; fov in degrees, radius in world units.
         animation: index or name; None is the first.
+        hide: names of meshes to leave out, see `orbit4d.assets.gltf.without`.
 
     Raises InputError: unreadable file, unknown animation, nothing to animate where the trajectory needs it, no GL.
     """
     asset = asset if isinstance(asset, Asset) else load_glb(asset)
+    asset = without(asset, hide) if hide else asset
     number = find_animation(asset, animation)
     if number is None and trajectory != "static":
         raise InputError(
