@@ -9,6 +9,7 @@ seen from the side that the input did not show). Sheets: truth above, constructi
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,14 +57,16 @@ def main(arguments: Arguments) -> None:
         sheet = [row(c["front"].on_background(), list(range(0, 24, 3)))]
         for way in ("orbit + static orbit", "orbit only"):
             still = c["static"] if "static" in way else None
+            cpu_started = time.process_time()
             result = fit(
                 c["orbit"],
                 static_clip=still,
                 config=FitConfig.for_size(arguments.size, arguments.steps),
                 progress=False,
             )
+            cpu_seconds = round(time.process_time() - cpu_started, 1)
             tests = {view: score(result.scene, c[view]) for view in ("orbit", "front", "opposite")}
-            entry[way] = {"seconds": round(result.seconds, 1), **tests}
+            entry[way] = {"seconds": round(result.seconds, 1), "cpu_seconds": cpu_seconds, **tests}
             sheet.append(
                 row(render_scene(result.scene, c["front"].cameras, c["front"].times)[0], list(range(0, 24, 3)))
             )

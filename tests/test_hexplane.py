@@ -161,5 +161,8 @@ def test_losses_know_equal_from_unequal():
     assert dssim(x, 1 - x) > 0.3
     now = torch.zeros(1, 4, 3)
     step = torch.tensor([0.1, 0.0, 0.0])
-    assert acceleration(now - step, now, now + step) < 1e-12
-    assert torch.isclose(acceleration(now + step, now, now + step), torch.tensor(0.04))
+    assert acceleration(now - step, now, now + step, knee=1.0) < 1e-12
+    slow = acceleration(now + step, now, now + step, knee=100.0)
+    assert torch.isclose(slow, torch.tensor(0.04), rtol=1e-3), "squared below the knee"
+    fast = acceleration(now + step, now, now + step, knee=1e-4)
+    assert torch.isclose(fast, torch.tensor(2 * 1e-4 * 0.2), rtol=1e-2), "linear above it"

@@ -256,7 +256,8 @@ class _Trainer:
         inner = (times - self.spacing > -1e-6) & (times + self.spacing < 1 + 1e-6)
         terms = {"rigidity": weights.rigidity * rigidity(self.nodes.nodes, motion, self.graph)}
         if bool(inner.any()):
-            uneven = acceleration(before[inner], now[inner], after[inner]) / self.extent**2
+            knee = self.config.acceleration_knee * self.extent
+            uneven = acceleration(before[inner], now[inner], after[inner], knee=knee) / self.extent**2
             terms["acceleration"] = weights.acceleration * 1000 * uneven
         space, smooth = self.nodes.field.total_variation()
         terms["plane_space"], terms["plane_time"] = weights.plane_space * space, weights.plane_time * smooth

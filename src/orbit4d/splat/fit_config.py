@@ -21,7 +21,7 @@ class LossWeights:
     rigidity: float = 0.05
     """As-rigid-as-possible motion of neighbouring nodes: the prior that carries what is not seen."""
     acceleration: float = 0.02
-    """Squared second difference of node positions over one frame spacing, relative to half the object's extent, x 1000."""
+    """Second difference of node positions over one frame spacing, relative to half the object's extent, squared, x 1000."""
     plane_space: float = 1e-3
     """Total variation of the HexPlane over space."""
     plane_time: float = 1e-2
@@ -68,6 +68,8 @@ class FitConfig:
     """Cells of the spatial planes, one number a level."""
     temporal_resolutions: tuple[int, ...] = (8, 16)
     """Knots of the temporal planes over [0, 1], one number a level."""
+    acceleration_knee: float = 0.003
+    """Second differences of node positions above this share of half the object's extent cost linearly, not squared."""
     relocate_every: int = 100
     """Steps between relocations of dead Gaussians."""
     relocate_share: float = 0.04

@@ -49,9 +49,14 @@ def rigidity(canonical: Tensor, motion: NodeMotion, graph: Tensor) -> Tensor:
     return ((moved - turned).square().sum(-1) + (0.01 * length).square()).sqrt().div(length).mean() - 0.01
 
 
-def acceleration(before: Tensor, now: Tensor, after: Tensor) -> Tensor:
-    """Squared second difference of node positions (v, m, 3) at t - d, t, t + d: how unevenly they move, in world units."""
-    return (before - 2 * now + after).square().sum(-1).mean()
+def acceleration(before: Tensor, now: Tensor, after: Tensor, *, knee: float) -> Tensor:
+    """How unevenly nodes move: pseudo-Huber of the second difference a of positions (v, m, 3) at t - d, t, t + d.
+
+    mean 2 k^2 (sqrt(1 + |a|^2 / k^2) - 1): |a|^2 below the `knee` k (world units), 2 k |a| far above it. A square alone
+    that calms a slow motion flattens a fast one.
+    """
+    a = (before - 2 * now + after).square().sum(-1)
+    return (2 * a / (1 + (1 + a / knee**2).sqrt())).mean()
 
 
 def anisotropy(log_scales: Tensor, *, limit: float = 4.0) -> Tensor:
