@@ -1,0 +1,163 @@
+"""Write docs/results.md from benchmarks/results/*.json, so that no figure is typed by hand.
+
+python benchmarks/tables.py --out docs/results.md
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from orbit4d.files import atomic_path
+
+RESULTS = Path(__file__).parent / "results"
+VIEWS = ("front", "opposite")
+
+
+@dataclass(kw_only=True)
+class Arguments:
+    out: Path = Path("docs/results.md")
+    results: Path = RESULTS
+
+
+def main(arguments: Arguments) -> None:
+    text = page(arguments.results)
+    with atomic_path(arguments.out) as temporary:
+        temporary.write_text(text)
+
+
+def page(folder: Path) -> str:
+    reports = {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+    sections = [INTRODUCTION]
+    for name, section in SECTIONS.items():
+        if name in reports:
+            sections.append(section(reports[name], reports))
+    return "\n\n".join(sections) + "\n"
+
+
+INTRODUCTION = """# Results
+
+Written by `python benchmarks/tables.py` from the JSON files in `benchmarks/results/`, which also hold settings, seeds, hardware
+and versions. Every script is in `benchmarks/`; its docstring says how to run it. Scores are means over frames: PSNR in dB and
+SSIM on the whole image on white, and PSNR over the pixels whose true alpha exceeds 0.5 (*foreground*). Unless a table says
+otherwise: two cores of an AMD EPYC, no GPU. Where seconds were measured while other work shared the cores, CPU seconds stand
+beside them."""
+
+
+def table(head: list[str], rows: list[list[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
+
+
+def trio(s: dict) -> str:
+    return f"{s['whole_psnr']:.2f} / {s['foreground_psnr']:.2f} / {s['ssim']:.3f}"
+
+
+def elk(report: dict, reports: dict) -> str:
+    rows = []
+    for name, title in (("elk", "moving and static orbit"), ("elk_moving_only", "moving orbit only")):
+        if name in reports:
+            m = reports[name]["mean"]
+            rows.append([f"orbit4d, {title} ({len(reports[name]['runs'])} seeds)", trio(m), f"{m['seconds']:.0f}"])
+            rows[-1].append(f"{m['cpu_seconds']:.0f}")
+    r = report["reference_4dgaussians"]
+    rows.append(["4DGaussians, public code, moving and static orbit", trio(r), r["seconds"], ""])
+    return f"""## 4D construction: the elk
+
+The published Diffusion4D sample elk, 256 x 256: constructed from its orbits, scored on the {report["frames"]} frames of the
+front view that no orbit shows (`elk.py`).
+
+{table(["", "whole / foreground / SSIM", "seconds", "CPU seconds"], rows)}"""
+
+
+def assets(report: dict, reports: dict) -> str:
+    ways = list(report["mean"])
+    rows = []
+    for a in report["assets"]:
+        for way in ways:
+            rows.append([f"{a['kind']} ({a['asset']}, {a['animation']})", way, *(trio(a[way][v]) for v in VIEWS)])
+            rows[-1].append(f"{a[way]['seconds']:.0f} ({a[way]['cpu_seconds']:.0f})")
+    for way in ways:
+        rows.append(["**mean**", way, *(trio(report["mean"][way][v]) for v in VIEWS), ""])
+    return f"""## 4D construction: five animated assets
+
+`render`, `reconstruct`, `evaluate` at {report["size"]} pixels a side (`assets.py`). *front*: one camera at azimuth 52 degrees,
+all times. *opposite*: every moment from the side that the input did not show. Whole / foreground / SSIM.
+
+{table(["asset", "input", *VIEWS, "seconds (CPU)"], rows)}"""
+
+
+def ladder(report: dict, reports: dict) -> str:
+    parts = []
+    for a in report["assets"]:
+        rows = [[rung, *(trio(s[v]) for v in ("clip", *VIEWS))] for rung, s in a["rungs"].items()]
+        parts.append(f'**{a["asset"]}, {a["animation"]}, "{a["prompt"]}"**\n\n')
+        parts[-1] += table(["frames given to the construction", "clip", *VIEWS], rows)
+    return """## Which stage limits? The oracle ladder
+
+Each rung replaces one more true stage by ours (`oracle_ladder.py`). *clip*: the frames that the construction was given, against
+the true orbit; *front* and *opposite*: the constructed scene. A prompt fixes neither pose nor phase, so scores of sampled
+rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM.
+
+""" + "\n\n".join(parts)
+
+
+def generated(report: dict, reports: dict) -> str:
+    rows = []
+    for c in report["cases"]:
+        arguments = " ".join(a if a.startswith(("-", "DATA")) else f'"{a}"' for a in c["arguments"])
+        seconds = c["seconds"]
+        rows.append(
+            [f"`{arguments}`", f"{c['seconds_wall']:.0f}", ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())]
+        )
+        rows[-1] += [f"{c['peak_memory_mib'] / 1024:.1f}", f"{c['page_mib']:.2f}"]
+    return f"""## From prompt to page
+
+`orbit4d generate` in a process of its own, as a user runs it (`generate.py`), and every page opened in headless Chromium: none
+is blank, all change with time and with the view.
+
+{table(["arguments", "seconds", "of these", "peak GiB", "page MiB"], rows)}"""
+
+
+def autoencoder(report: dict, reports: dict) -> str:
+    m = report["mean"]
+    return f"""## The autoencoder
+
+On the {len(report["assets"])} assets of held-out families (`autoencoder.py`): {m["whole_db"]:.1f} dB whole,
+{m["foreground_db"]:.1f} dB foreground, alpha IoU {m["alpha_iou"]:.3f}."""
+
+
+def rendering(report: dict, reports: dict) -> str:
+    return f"""## Rendering assets
+
+{report["rendered"]} of {report["rendered"] + len(report["failed"])} assets of our collection render, at a mean of
+{report["mean_frames_per_second"]:.0f} frames a second ({report["size"]} pixels a side) on software OpenGL (`render_assets.py`)."""
+
+
+def kernels(report: dict, reports: dict) -> str:
+    rows = [[c["gaussians"], c["size"], c["ms"], c["ms_forward"], c["two_threads"]] for c in report["rasteriser"]]
+    ratio = report["rasteriser"][0]["twin_ratio"]
+    return f"""## The CPU rasteriser
+
+One camera, forward and backward, in milliseconds ({report["instruction_set"]}, `kernels.py`). The readable PyTorch twin takes
+{ratio:.0f} times as long in the first cell.
+
+{table(["Gaussians", "side", "forward + backward", "forward", "gain of a second thread"], rows)}"""
+
+
+SECTIONS = {
+    "elk": elk,
+    "assets": assets,
+    "oracle_ladder": ladder,
+    "generate": generated,
+    "autoencoder": autoencoder,
+    "render_assets": rendering,
+    "kernels": kernels,
+}
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Arguments, description=__doc__))
