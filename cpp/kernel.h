@@ -1,4 +1,4 @@
-// What the tile kernels see: projected Gaussians and one tile's depth-ordered list.
+// What the parts of the rasteriser share. `Kernels` is compiled once per instruction set; one is chosen at run time.
 #pragma once
 #include <cstdint>
 
@@ -8,26 +8,46 @@ constexpr int kTile = 16;
 constexpr float kAlphaMin = 1.0f / 255.0f;
 constexpr float kAlphaMax = 0.999f;
 constexpr float kStop = 1e-4f;
+constexpr float kNear = 0.05f;
+constexpr float kLowPass = 0.3f;
 
-// One Gaussian on one image plane.
-struct Splat {
-  float x, y;            // mean, pixels
-  float a, b, c;         // conic: power = (a dx^2 + c dy^2) / 2 + b dx dy
-  float opacity;         // in (0, 1)
-  float limit;           // largest power that still gives alpha >= 1/255: log(255 opacity)
-  float color[3], depth;
-  int x0, x1, y0, y1;    // pixel box of the region with power <= limit, half open; empty when invisible
+// The caller's arrays. Opacities are logits. A stride counts floats from view to view and is 0 where views share.
+struct Inputs {
+  int views, count, width, height, threads;
+  const float *means, *quats, *log_scales, *opacities, *colors;
+  long means_stride, quats_stride, log_scales_stride, opacities_stride, colors_stride;
+  const float *world_to_camera, *intrinsics;  // (views, 4, 4), (views, 3, 3) row major
 };
 
-// Gradient of one Gaussian from one tile.
-struct SplatGrad {
-  float x, y, a, b, c, opacity, color[3], depth;
+// One Gaussian on one image plane: a cache line. With d = pixel - (x, y):
+//     alpha = 2^(a dx^2 + b dx dy + c dy^2 + log2_opacity)
+// and the pixels of row dy with alpha >= 1/255 are those within sqrt(reach - bend dy^2) inverse of x - slope dy.
+struct alignas(64) Splat {
+  float x, y, a, b, c, log2_opacity;
+  float color[3], depth;
+  float reach, bend, slope, inverse;
+  uint16_t x0, x1, y0, y1;  // pixel box, half open; empty when invisible
+};
+
+// The tiles that a splat's box touches, last included; empty when x1 < x0.
+struct TileBox {
+  uint16_t x0, x1, y0, y1;
+};
+
+// What a tile tells about one of its splats. With u = alpha dL/dalpha where alpha is not clamped:
+//     sums of u, u dx, u dy, u dx^2, u dx dy, u dy^2, w dL/dC (3), w dL/dD; the rest is padding.
+struct alignas(64) Record {
+  float sums[16];
+};
+
+struct Entry {
+  int32_t splat, record;  // a Gaussian of a tile's list, and where its record goes
 };
 
 struct Tile {
-  int x, y;                  // first pixel
-  int width, height;         // image size
-  const int32_t* list;       // Gaussians, near to far
+  int x, y;           // first pixel
+  int width, height;  // image size
+  const Entry* list;  // near to far
   int count;
 };
 
@@ -39,18 +59,24 @@ struct ImageGrad {
   const float *rgb, *alpha, *depth;
 };
 
-using ForwardFn = void (*)(const Tile&, const Splat*, const Image&);
-using BackwardFn = void (*)(const Tile&, const Splat*, const Image&, const ImageGrad&, SplatGrad*);
+struct Outputs {
+  float *means, *quats, *log_scales, *opacities, *colors, *means2d;  // (views, n, .)
+};
 
-namespace base {
-void forward(const Tile&, const Splat*, const Image&);
-void backward(const Tile&, const Splat*, const Image&, const ImageGrad&, SplatGrad*);
-}  // namespace base
-#if defined(O4D_AVX2)
-namespace avx2 {
-void forward(const Tile&, const Splat*, const Image&);
-void backward(const Tile&, const Splat*, const Image&, const ImageGrad&, SplatGrad*);
-}  // namespace avx2
+struct Kernels {
+  const char* name;
+  // Gaussians [begin, end) of a view: splats, tile boxes, depths as sortable bits, and screen radii.
+  void (*project)(const Inputs&, int view, int begin, int end, Splat*, TileBox*, uint32_t* keys, float* radii);
+  // Chain rule back to the parameters. Records of Gaussian i lie at first_record[i] .. first_record[i + 1].
+  void (*unproject)(const Inputs&, int view, int begin, int end, const Record*, const int32_t* first_record, const Outputs&);
+  void (*forward)(const Tile&, const Splat*, const Image&);
+  void (*backward)(const Tile&, const Splat*, const Image&, const ImageGrad&, Record*);
+};
+
+namespace base { extern const Kernels kernels; }
+#if defined(O4D_X86)
+namespace avx2 { extern const Kernels kernels; }
+namespace avx512 { extern const Kernels kernels; }
 #endif
 
 }  // namespace o4d

@@ -1,3 +1,3 @@
-// Compiled with AVX2 and FMA; chosen at run time where the processor has them.
+// Compiled with AVX2 and FMA.
 #define O4D_NAMESPACE avx2
 #include "kernel.inl"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orbit4d.cameras import Cameras, Orbit, intrinsics_from_fov
+from orbit4d.errors import InputError
 from orbit4d.splat.gaussians import Gaussians
 from orbit4d.splat.native import instruction_set
 from orbit4d.splat.rasterize import Rendering, render, render_batch
@@ -216,4 +222,35 @@ def test_double_precision_inputs_come_back_double():
 
 
 def test_instruction_set_is_known():
-    assert instruction_set() in ("avx2", "base")
+    assert instruction_set() in ("avx512", "avx2", "base")
+
+
+@pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
+def test_instruction_sets_agree(isa, tmp_path):
+    """The kernels for narrower vectors, each in a process of its own (where the processor has them)."""
+    script = (
+        "import sys, torch; sys.path.insert(0, sys.argv[1]); from test_rasterize import *\n"
+        "out, grads = gradients(scene(300, 2, 0.005, 0.2), cameras(2, 70), 'cpu')\n"
+        "torch.save({'rgb': out.rgb, 'depth': out.depth, **grads, 'name': instruction_set()}, sys.argv[2])"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "out.pt")]
+    path = os.pathsep.join(p for p in sys.path if p)
+    subprocess.run(command, check=True, env={**os.environ, "ORBIT4D_ISA": isa, "PYTHONPATH": path})
+    theirs = torch.load(tmp_path / "out.pt", weights_only=True)
+    if theirs.pop("name") != isa:
+        pytest.skip(f"this processor has no {isa}")
+    out, grads = gradients(scene(300, 2, 0.005, 0.2), cameras(2, 70), "cpu")
+    for name, value in {"rgb": out.rgb, "depth": out.depth, **grads}.items():
+        assert (value - theirs[name]).norm() / value.norm() < 1e-4, name
+
+
+def test_too_many_tiles_is_one_clear_line():
+    """Frame-filling Gaussians on a large image: refused before anything is allocated for them."""
+    parameters = scene(5000, 0) | {"log_scales": torch.full((5000, 3), 3.0)}
+    with pytest.raises(InputError, match="5000 Gaussians at 2048 x 2048"):
+        render_batch(**parameters, cameras=cameras(1, 2048))
+
+
+def test_one_camera_is_not_a_batch():
+    with pytest.raises(ValueError, match=r"use cameras\[i : i \+ 1\]"):
+        render_batch(**scene(3), cameras=cameras(2)[0])

@@ -7,7 +7,7 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 
@@ -36,7 +36,7 @@ def library() -> ctypes.CDLL:
         )
     core.o4d_forward.restype = _POINTER
     core.o4d_forward.argtypes = [_INT] * 5 + [_POINTER] * 12
-    core.o4d_backward.restype = None
+    core.o4d_backward.restype = ctypes.c_bool
     core.o4d_backward.argtypes = [_POINTER] * 10
     core.o4d_free.restype = None
     core.o4d_free.argtypes = [_POINTER]
@@ -45,5 +45,5 @@ def library() -> ctypes.CDLL:
 
 
 def instruction_set() -> str:
-    """The kernels in use on this machine: "avx2" or "base"."""
+    """The kernels in use on this machine: "avx512", "avx2" or "base"; ORBIT4D_ISA asks for narrower ones."""
     return library().o4d_instruction_set().decode()

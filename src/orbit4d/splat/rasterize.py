@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..cameras import Cameras
+from ..errors import InputError
 from .gaussians import Gaussians
 from .native import library
 
@@ -87,8 +88,13 @@ def render_batch(
         probe: (v, n, 2) zeros with requires_grad: after backward its grad is dL/d(screen mean), in pixels^-1.
         threads: 0 means ORBIT4D_THREADS or up to 8; results do not depend on it.
 
-    Raises ValueError for wrong shapes and for NaN or infinity in any input.
+    Raises ValueError for wrong shapes and (``cpu``) for NaN or infinity in any input, InputError for Gaussians that cover
+    too many tiles.
     """
+    if cameras.camera_to_world.ndim != 3:
+        raise ValueError(
+            f"cameras must be a batch (v, 4, 4), got {tuple(cameras.camera_to_world.shape)}; use cameras[i : i + 1]"
+        )
     v, n = len(cameras), means.shape[-2]
     shapes = {"means": (n, 3), "quats": (n, 4), "log_scales": (n, 3), "logit_opacities": (n,), "colors": (n, 3)}
     given = {
@@ -164,6 +170,11 @@ class _CpuRasterizer(torch.autograd.Function):
         radii = torch.empty(v, n)
         pointers = [x.data_ptr() for x in (*inputs[:5], strides, *inputs[5:], rgb, alpha, depth, radii)]
         handle = core.o4d_forward(v, n, width, height, threads, *pointers)
+        if not handle:
+            raise InputError(
+                f"cannot rasterise {n} Gaussians at {width} x {height}: they cover more tiles than are allowed or than "
+                "memory holds; use a smaller image or fewer, smaller Gaussians"
+            )
         # The session keeps pointers into these tensors: they live as long as it does.
         ctx.session = _Session(handle, [*inputs, strides, rgb.detach(), alpha.detach(), depth.detach()])
         ctx.shapes = [x.shape for x in (means, quats, log_scales, opacities, colors)]
@@ -177,7 +188,10 @@ class _CpuRasterizer(torch.autograd.Function):
         v, n = ctx.size
         grads = [g.to(torch.float32).contiguous() for g in (g_rgb, g_alpha, g_depth)]
         outs = [torch.zeros(v, n, *tail) for tail in ((3,), (4,), (3,), (), (3,), (2,))]
-        library().o4d_backward(ctx.session.handle, *[g.data_ptr() for g in grads], *[o.data_ptr() for o in outs])
+        if not library().o4d_backward(
+            ctx.session.handle, *[g.data_ptr() for g in grads], *[o.data_ptr() for o in outs]
+        ):
+            raise MemoryError("rasteriser: no memory for the gradients")
         # A parameter shared by all views gets the sum of their gradients.
         results = [o.sum(0) if len(s) < o.ndim else o for o, s in zip(outs[:5], ctx.shapes, strict=True)]
         return *(r.to(ctx.dtype) for r in results), outs[5].to(ctx.dtype), None, None, None
