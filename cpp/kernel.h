@@ -71,6 +71,8 @@ struct Kernels {
   void (*unproject)(const Inputs&, int view, int begin, int end, const Record*, const int32_t* first_record, const Outputs&);
   void (*forward)(const Tile&, const Splat*, const Image&);
   void (*backward)(const Tile&, const Splat*, const Image&, const ImageGrad&, Record*);
+  // Sum of the SSIM of two planes; gradient, unless null: d(scale * sum)/da.
+  double (*similarity)(const float* a, const float* b, int height, int width, float scale, float* gradient);
 };
 
 namespace base { extern const Kernels kernels; }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -18,11 +19,12 @@ namespace {
 #include "simd.inl"
 
 #include "project.inl"
+#include "ssim.inl"
 #include "tile.inl"
 }  // namespace
 
 extern const Kernels kernels;
-const Kernels kernels = {O4D_STRING(O4D_NAMESPACE), project, unproject, forward, backward};
+const Kernels kernels = {O4D_STRING(O4D_NAMESPACE), project, unproject, forward, backward, similarity};
 
 }  // namespace O4D_NAMESPACE
 }  // namespace o4d

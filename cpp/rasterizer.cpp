@@ -163,3 +163,13 @@ O4D_EXPORT void o4d_free(void* handle) {
   std::lock_guard<std::mutex> lock(spare_guard);
   if (spare.size() < kSpare) spare.push_back(std::move(session));
 }
+
+// Sums of SSIM of `planes` pairs of planes; gradient (unless null): d(scale * sum of all)/da.
+O4D_EXPORT void o4d_similarity(int planes, int height, int width, int threads, const float* a, const float* b, float scale, double* sums,
+                               float* gradient) {
+  const long size = static_cast<long>(height) * width;
+  const Kernels& kernel = kernels();
+  parallel_for(planes, threads > 0 ? threads : default_threads(), [&](int p) {
+    sums[p] = kernel.similarity(a + size * p, b + size * p, height, width, scale, gradient ? gradient + size * p : nullptr);
+  });
+}

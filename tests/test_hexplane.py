@@ -9,7 +9,7 @@ from splat_fixtures import object_at
 from orbit4d.splat.deform import ControlNodes, farthest_points
 from orbit4d.splat.gaussians import Deformation, Gaussians
 from orbit4d.splat.hexplane import STHexPlane, quaternion_exp, quaternion_matrix, quaternion_multiply
-from orbit4d.splat.losses import acceleration, dssim, rigidity
+from orbit4d.splat.losses import acceleration, dssim, dssim_reference, rigidity
 
 TIMES = torch.tensor([0.0, 0.3, 1.0])
 
@@ -153,6 +153,20 @@ def test_quaternions_agree_with_matrices():
     zero = torch.zeros(3, requires_grad=True)
     quaternion_exp(zero).sum().backward()
     assert torch.isfinite(zero.grad).all()
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 37, 53), (1, 1, 3, 4), (1, 2, 11, 16), (1, 3, 64, 65)])
+def test_dssim_and_its_gradient_agree_with_the_reference(shape):
+    g = torch.Generator().manual_seed(0)
+    target = torch.rand(shape, generator=g)
+    prediction = (target + 0.3 * torch.randn(shape, generator=g)).clamp(0, 1)
+    prediction[..., :2, :2] = target[..., :2, :2] = 0
+    fast, exact = prediction.clone().requires_grad_(), prediction.double().requires_grad_()
+    value, expected = dssim(fast, target), dssim_reference(exact, target.double())
+    (3 * value).backward()
+    (3 * expected).backward()
+    assert abs(float(value) - float(expected)) < 1e-6
+    assert (fast.grad - exact.grad).norm() / exact.grad.norm() < 1e-5
 
 
 def test_losses_know_equal_from_unequal():

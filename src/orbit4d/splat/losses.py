@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .deform import NodeMotion
+from .native import library
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
@@ -15,8 +16,46 @@ SSIM_SIGMA = 1.5
 def dssim(prediction: Tensor, target: Tensor) -> Tensor:
     """(1 - SSIM) / 2 of frames (v, c, h, w) in [0, 1], averaged; 0 where they are equal.
 
-    11 x 11 Gaussian window of sigma 1.5 as two 1-D depthwise passes over both images and their products at once.
+    11 x 11 Gaussian window of sigma 1.5, zeros outside the image. On the CPU in float32 the C++ core computes value and
+    gradient (with respect to the prediction alone); `dssim_reference` is the same in PyTorch.
     """
+    if prediction.shape != target.shape:
+        raise ValueError(f"prediction and target must have one shape, got {prediction.shape} and {target.shape}")
+    native = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (prediction, target))
+    if not native or target.requires_grad or not prediction.numel():
+        return dssim_reference(prediction, target)
+    return _Dssim.apply(prediction, target)  # type: ignore[return-value]
+
+
+class _Dssim(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, prediction: Tensor, target: Tensor) -> Tensor:
+        prediction, target = prediction.detach().contiguous(), target.detach().contiguous()
+        height, width = prediction.shape[-2:]
+        planes = prediction.numel() // (height * width)
+        sums = torch.empty(planes, dtype=torch.float64)
+        gradient = torch.empty_like(prediction) if ctx.needs_input_grad[0] else None
+        library().o4d_similarity(
+            planes,
+            height,
+            width,
+            0,
+            prediction.data_ptr(),
+            target.data_ptr(),
+            -0.5 / prediction.numel(),
+            sums.data_ptr(),
+            None if gradient is None else gradient.data_ptr(),
+        )
+        ctx.gradient = gradient
+        return (0.5 - 0.5 * sums.sum() / prediction.numel()).float()
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return ctx.gradient * grad, None
+
+
+def dssim_reference(prediction: Tensor, target: Tensor) -> Tensor:
+    """`dssim` as two 1-D depthwise passes over both images and their products at once, in any dtype."""
     c1, c2 = 0.01**2, 0.03**2
     channels = prediction.shape[1]
     stack = torch.cat([prediction, target, prediction.square(), target.square(), prediction * target], dim=1)

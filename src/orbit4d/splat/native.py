@@ -40,6 +40,8 @@ def library() -> ctypes.CDLL:
     core.o4d_backward.argtypes = [_POINTER] * 10
     core.o4d_free.restype = None
     core.o4d_free.argtypes = [_POINTER]
+    core.o4d_similarity.restype = None
+    core.o4d_similarity.argtypes = [_INT] * 4 + [_POINTER] * 2 + [ctypes.c_float] + [_POINTER] * 2
     core.o4d_instruction_set.restype = ctypes.c_char_p
     return core
 
