@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -322,6 +323,11 @@ def test_animations_are_found_by_name(tmp_path):
     assert find_animation(asset, "move") == find_animation(asset, "rig|move") == find_animation(asset, 0) == 0
     with pytest.raises(InputError, match="Move"):
         find_animation(asset, "walk")
+    names = ["Robot_Walking", "Robot_WalkJump", "Robot_Wave"]
+    robot = replace(asset, animations=[replace(asset.animations[0], name=n) for n in names])
+    assert find_animation(robot, "wave") == 2 and find_animation(robot, "robot_walking") == 0
+    with pytest.raises(InputError, match="no animation 'walk'"):
+        find_animation(robot, "walk")
     still = load_glb(Glb().cube().save(tmp_path / "b.glb"))
     assert find_animation(still, None) is None
     with pytest.raises(InputError, match="no animation"):

@@ -248,7 +248,10 @@ def _sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def find_animation(asset: Asset, wanted: int | str | None) -> int | None:
-    """Index of an animation by index or name (case-insensitive; the part after '|' suffices); None picks the first, if any."""
+    """Index of an animation by index or name; None picks the first, if any.
+
+    Case does not matter; the part after '|' suffices, and so does any part of a name that only one animation has.
+    """
     names = [a.name for a in asset.animations]
     if wanted is None:
         return 0 if names else None
@@ -256,6 +259,9 @@ def find_animation(asset: Asset, wanted: int | str | None) -> int | None:
         for i, name in enumerate(names):
             if wanted.lower() in (name.lower(), name.rsplit("|", 1)[-1].lower()):
                 return i
+        holding = [i for i, name in enumerate(names) if wanted and wanted.lower() in name.lower()]
+        if len(holding) == 1:
+            return holding[0]
     elif 0 <= int(wanted) < len(names):
         return int(wanted)
     listing = ", ".join(f"{i}={n.rsplit('|', 1)[-1]}" for i, n in enumerate(names)) or "none"
