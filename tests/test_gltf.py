@@ -249,6 +249,25 @@ def test_swept_fit_keeps_the_whole_motion_in_frame():
     assert (clip.alpha[0] - clip.alpha[6]).abs().mean() > 0.005
 
 
+def test_swept_fit_sees_a_short_jump_between_repetitions(tmp_path):
+    """A quarter-second animation repeats; at its middle the cube is four times its size away."""
+    jump = np.array([[0, 0, 0], [0, 4, 0], [0, 0, 0]])
+    path = Glb().cube(0.5).animate("translation", [0, 0.0625, 0.125], jump, "VEC3").save(tmp_path / "jump.glb")
+    clip = render_clip(path, size=48, frames=24)
+    edges = [clip.alpha[:, 0, 0], clip.alpha[:, 0, -1], clip.alpha[:, 0, :, 0], clip.alpha[:, 0, :, -1]]
+    assert torch.cat(edges, dim=1).max() == 0
+
+
+def test_removed_root_motion_is_that_of_every_repetition(tmp_path):
+    """Three repetitions of a walk of ten cube sizes: without the walk the cube stands still in all of them."""
+    walk = np.array([[0, 0, 0], [10, 0, 0]])
+    path = Glb().cube(0.5).animate("translation", [0, 0.3], walk, "VEC3").save(tmp_path / "walk.glb")
+    clip = render_clip(path, size=48, frames=24, trajectory="front", root_motion="remove")
+    rest = clip.alpha[0].gt(0.5)
+    assert rest.float().mean() > 0.1
+    assert (clip.alpha.gt(0.5) != rest).float().mean((1, 2, 3)).max() < 0.02
+
+
 _FOLDER: list[Path] = []
 
 

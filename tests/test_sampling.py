@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+
 import pytest
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from safetensors.torch import load_file, save_file
 
 from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip
@@ -126,6 +130,19 @@ def test_bad_input_is_one_clear_line(pipe, arguments, match):
 def test_no_fallback_to_random_weights(tmp_path):
     with pytest.raises(InputError, match="weights"):
         Orbit4DPipeline.from_pretrained(tmp_path)
+    shutil.copytree(BUILT_IN, tmp_path / "m")
+    shard = next((tmp_path / "m" / "denoiser").glob("*.safetensors"))
+    tensors = load_file(shard)
+    dropped = next(name for name in tensors if "temporal" in name)
+    save_file({k: v for k, v in tensors.items() if k != dropped}, shard, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"missing keys in its weights: {re.escape(dropped)}"):
+        Orbit4DPipeline.from_pretrained(tmp_path / "m")
+    shard.write_bytes(shard.read_bytes()[:5000])
+    with pytest.raises(InputError, match="denoiser: cannot be loaded"):
+        Orbit4DPipeline.from_pretrained(tmp_path / "m")
+    (tmp_path / "m" / "pipeline.json").write_text("{}")
+    with pytest.raises(InputError, match="log_m_mean"):
+        Orbit4DPipeline.from_pretrained(tmp_path / "m")
 
 
 def test_built_in_weights_draw_an_object():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -175,3 +176,13 @@ def test_encoding_keeps_finished_clips(frames, latents, tmp_path):
     before = {file.name: file.stat().st_mtime_ns for file in latents.glob("*.safetensors")}
     encode_training_set(frames, latents.parent / "autoencoder", latents)
     assert before == {file.name: file.stat().st_mtime_ns for file in latents.glob("*.safetensors")}
+
+
+def test_latents_of_another_autoencoder_are_encoded_again(frames, latents, tmp_path):
+    copy = tmp_path / "latents"
+    shutil.copytree(latents, copy)
+    other = RGBAAutoencoder()
+    other.save_pretrained(tmp_path / "other", safe_serialization=True)
+    encode_training_set(frames, tmp_path / "other", copy)
+    for file in copy.glob("*.safetensors"):
+        assert not torch.equal(load_file(file)["latents"], load_file(latents / file.name)["latents"])

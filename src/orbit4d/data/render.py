@@ -36,19 +36,21 @@ Fit = Literal["swept", "t0"]
 Loop = Literal["loop", "once", "clamp"]
 RootMotion = Literal["auto", "keep", "remove"]
 NEAR, FAR = 0.05, 20.0
+PLACEMENT_MOMENTS = 25
 FRAME_RADIUS = 2.0 * math.sin(math.radians(39.6 / 2)) * 0.95
 
 
 @dataclass(kw_only=True)
 class Placement:
-    """asset -> world at clip time u: scale * (x - centre - u * drift)."""
+    """asset -> world at a second s of the animation: scale * (x - centre - s * drift)."""
 
     scale: float
     centre: np.ndarray
     drift: np.ndarray
+    """Asset units a second."""
 
-    def apply(self, posed: Posed, u: float) -> list[np.ndarray]:
-        shift = self.centre + u * self.drift
+    def apply(self, posed: Posed, seconds: float) -> list[np.ndarray]:
+        shift = self.centre + seconds * self.drift
         return [((p - shift) * self.scale).astype(np.float32) for p in posed.positions]
 
 
@@ -208,11 +210,11 @@ def place(
 ) -> Placement:
     """The similarity (and drift) that puts the asset into the world, from its vertices over the motion."""
     duration = 0.0 if animation is None else asset.animations[animation].duration
-    steps = np.linspace(0, 1, 9 if animation is not None else 1)
-    clouds = []
-    for u in steps:
-        points = np.concatenate(asset.pose(animation, clip_seconds(duration, float(u), loop=loop)).positions)
-        clouds.append(points[_drawn(asset)])
+    played = clip_seconds(duration, 1.0, loop=loop)
+    # Moments of the animation, not of the clip: short loops repeat, and few clip times would meet the same phases again.
+    moments = np.linspace(0, played, PLACEMENT_MOMENTS) if played > 0 else np.zeros(1)
+    drawn = _drawn(asset)
+    clouds = [np.concatenate(asset.pose(animation, float(s)).positions)[drawn] for s in moments]
     zero = np.zeros(3)
     low, high = clouds[0].min(0), clouds[0].max(0)
     extent = float((high - low).max())
@@ -220,13 +222,14 @@ def place(
         raise InputError(f"{asset.name}: its vertices span nothing at time 0; expected a visible mesh")
     if fit == "t0":
         return Placement(scale=1 / extent, centre=(low + high) / 2, drift=zero)
-    drift = clouds[-1].mean(0) - clouds[0].mean(0)
+    travel = clouds[-1].mean(0) - clouds[0].mean(0)
     centre, radius = _sphere(np.concatenate(clouds))
     alone = max(_sphere(cloud)[1] for cloud in clouds)
     if root_motion == "remove" or (
-        root_motion == "auto" and radius > 1.5 * alone and np.linalg.norm(drift) > 0.3 * alone
+        root_motion == "auto" and played > 0 and radius > 1.5 * alone and np.linalg.norm(travel) > 0.3 * alone
     ):
-        clouds = [cloud - u * drift for cloud, u in zip(clouds, steps, strict=True)]
+        drift = travel / max(played, 1e-6)
+        clouds = [cloud - s * drift for cloud, s in zip(clouds, moments, strict=True)]
         centre, radius = _sphere(np.concatenate(clouds))
         return Placement(scale=FRAME_RADIUS / radius, centre=centre, drift=drift)
     return Placement(scale=FRAME_RADIUS / radius, centre=centre, drift=zero)
@@ -293,8 +296,9 @@ def render_grid(
             by_time.setdefault(j, []).append(k)
         for j, members in by_time.items():
             u = float(times[j])
-            posed = asset.pose(animation, clip_seconds(duration, u, loop=loop))
-            own.upload(asset, placement.apply(posed, u), posed.normals)
+            seconds = clip_seconds(duration, u, loop=loop)
+            posed = asset.pose(animation, seconds)
+            own.upload(asset, placement.apply(posed, seconds), posed.normals)
             for k in members:
                 out[k], _ = own.draw(cameras, pairs[k][0])
     finally:
@@ -353,8 +357,9 @@ def render_clip(
     images, depths = [], []
     try:
         for i, u in enumerate(times.tolist()):
-            posed = asset.pose(number, clip_seconds(duration, u, loop=loop))
-            own.upload(asset, placement.apply(posed, u), posed.normals)
+            seconds = clip_seconds(duration, u, loop=loop)
+            posed = asset.pose(number, seconds)
+            own.upload(asset, placement.apply(posed, seconds), posed.normals)
             image, depth = own.draw(cameras, i, with_depth=True)
             images.append(image)
             depths.append(depth)

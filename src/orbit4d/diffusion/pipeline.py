@@ -7,11 +7,12 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from torch import Tensor
+from safetensors import SafetensorError
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
@@ -23,6 +24,7 @@ from .denoiser import Conditions, Denoiser, token_rays
 from .guidance import guide
 from .text import encode_text
 
+_Model = TypeVar("_Model", bound=nn.Module)
 BUILT_IN = Path(__file__).parent.parent / "weights" / "std4d-s"
 SIZE = 128
 MAX_ORBITS = 4
@@ -50,23 +52,22 @@ class Orbit4DPipeline:
     def from_pretrained(cls, folder: str | Path | None = None) -> Orbit4DPipeline:
         """Load a folder with `autoencoder/`, `denoiser/` and `pipeline.json`; None is the model inside the package.
 
-        Raises InputError when anything is missing: there is no fallback to untrained weights.
+        Raises InputError when any part or any weight is missing or does not fit: there is no fallback to untrained weights.
         """
         folder = BUILT_IN if folder is None else Path(folder)
-        weights = sorted(folder.glob("*/*.safetensors"))
-        if not (folder / "pipeline.json").is_file() or len({w.parent.name for w in weights}) < 2:
+        parts = [folder / name for name in ("autoencoder", "denoiser")]
+        weights = [file for part in parts for file in sorted(part.glob("*.safetensors"))]
+        if not (folder / "pipeline.json").is_file() or {w.parent for w in weights} != set(parts):
             raise InputError(
                 f"{folder}: expected autoencoder/, denoiser/ and pipeline.json with trained weights; check --weights"
             )
         digest = hashlib.sha256()
         for file in weights:
             digest.update(file.read_bytes())
-        motion = json.loads((folder / "pipeline.json").read_text())
+        motion = _read_motion(folder / "pipeline.json")
         return cls(
-            autoencoder=RGBAAutoencoder.from_pretrained(
-                folder / "autoencoder", use_safetensors=True, low_cpu_mem_usage=False
-            ),
-            denoiser=Denoiser.from_pretrained(folder / "denoiser", use_safetensors=True, low_cpu_mem_usage=False),
+            autoencoder=_load_complete(RGBAAutoencoder, parts[0]),
+            denoiser=_load_complete(Denoiser, parts[1]),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
             motion=motion,
             weights_hash=digest.hexdigest()[:16],
@@ -145,7 +146,10 @@ class Orbit4DPipeline:
             cameras, times, prompt=prompt, still=still, motion=motion, reference=reference, static=static
         )
         null = self._conditions(cameras, times, prompt=None, still=None, motion=None, reference=None, static=static)
-        frozen = replace(conditional, static_mode=torch.ones(1, dtype=torch.bool), motion=None)
+        # In training the closed gate never came together with a static 3D condition, so the 3D branch goes without.
+        frozen = replace(conditional, static_mode=torch.ones(1, dtype=torch.bool), motion=None, static_latents=None)
+        if static or (prompt is None and image is None):
+            guidance_3d = 0.0  # the 3D branch would know nothing of the object
 
         # 3. Noise
         generator = torch.Generator().manual_seed(seed)
@@ -157,7 +161,7 @@ class Orbit4DPipeline:
         for step, timestep in enumerate(tqdm(schedule.timesteps, desc="sample", disable=not progress, unit="step")):
             t = schedule.sigmas[step]
             e = self._predict(x, t, conditional, reference)
-            w1, w2 = guidance_scale - 1, 0.0 if static else guidance_3d
+            w1, w2 = guidance_scale - 1, guidance_3d
             e_null = self._predict(x, t, null, None) if w1 else e
             e_3d = self._predict(x, t, frozen, reference) if w2 else e
             e = guide(e, e_null, e_3d, guidance_scale=guidance_scale, guidance_3d=w2)
@@ -260,6 +264,39 @@ class Orbit4DPipeline:
         with torch.autocast("cpu", torch.bfloat16, enabled=_fast_bf16()):
             velocity = self.denoiser(x, levels, c).float()
         return velocity[:, 1:] if reference is not None else velocity
+
+
+def _load_complete(model: type[_Model], folder: Path) -> _Model:
+    """A diffusers model whose every weight came from `folder`."""
+    try:
+        loaded, info = model.from_pretrained(  # type: ignore[attr-defined]
+            folder, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{folder}: cannot be loaded as {model.__name__} ({reason}); check --weights") from error
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if wrong := list(info[kind]):
+            raise InputError(
+                f"{folder}: {kind.replace('_', ' ')} in its weights: {wrong[0]} and {len(wrong) - 1} more; check --weights"
+            )
+    return loaded
+
+
+def _read_motion(file: Path) -> dict:
+    """The scale of the motion condition, from `pipeline.json`."""
+    try:
+        motion = json.loads(file.read_text())
+        quantiles = [float(q) for q in motion["log_m_quantiles"]]
+        numbers = [float(motion["log_m_mean"]), float(motion["log_m_std"]), *quantiles]
+        good = len(quantiles) >= 2 and all(map(math.isfinite, numbers)) and motion["log_m_std"] > 0
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        good, motion = False, {}
+    if not good:
+        raise InputError(
+            f"{file}: expected numbers log_m_mean, log_m_std and log_m_quantiles; it was not written by `orbit4d train`"
+        )
+    return motion
 
 
 def phase_shifted(orbit: Orbit, count: int) -> tuple[Cameras, Tensor]:

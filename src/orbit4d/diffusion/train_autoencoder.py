@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
@@ -37,7 +39,9 @@ def rendered_clips(folder: Path) -> list[Path]:
     """The rendered clips in `folder`, by name. Raises InputError when there are none."""
     files = sorted(folder.glob("*.npz"))
     if not files:
-        raise InputError(f"{folder}: expected rendered clips (*.npz), found none; run `orbit4d train data` first")
+        raise InputError(
+            f"{folder}: expected rendered clips (*.npz), found none; run `orbit4d train` with --stage data first"
+        )
     return files
 
 
@@ -122,25 +126,39 @@ def _measure_latents(model: RGBAAutoencoder, frames: Tensor, generator: torch.Ge
 
 @torch.no_grad()
 def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
-    """Encode every rendered clip KEY.npz in `data` to `out/KEY.safetensors`; clips that are there already are kept.
+    """Encode every rendered clip KEY.npz in `data` to `out/KEY.safetensors`; clips that this autoencoder has encoded already
+    are kept.
 
     Each file holds `latents` fp16 (n, c, h / 8, w / 8) and `pairs` (n, 2) of (view, time) indices; its metadata holds the
     captions, the kind and the motion magnitude m (orbit against static orbit, on white; docs/conventions.md).
     """
     model = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
     out.mkdir(parents=True, exist_ok=True)
+    shards = b"".join(file.read_bytes() for file in sorted(autoencoder.glob("*.safetensors")))
+    weights = hashlib.sha256(shards).hexdigest()[:16]
     for file in tqdm(rendered_clips(data), desc="encode", unit="clip"):
         target = out / f"{file.stem}.safetensors"
-        if target.is_file():
+        if _encoded_by(target) == weights:
             continue
         meta, frames, pairs = load_frames(file)
         latents = torch.cat([model.encode(chunk.float() / 255) for chunk in frames.split(32)]).half()
         meta = meta | {"motion_magnitude": _motion_magnitude(frames, pairs)}
         with atomic_path(target) as temporary:
             save_file(
-                {"latents": latents.contiguous(), "pairs": pairs.int()}, temporary, metadata={"clip": json.dumps(meta)}
+                {"latents": latents.contiguous(), "pairs": pairs.int()},
+                temporary,
+                metadata={"clip": json.dumps(meta), "autoencoder": weights},
             )
     return out
+
+
+def _encoded_by(file: Path) -> str | None:
+    """The hash of the autoencoder that wrote a latent clip; None when there is no readable one."""
+    try:
+        with safe_open(file, framework="pt") as handle:
+            return handle.metadata().get("autoencoder")
+    except (OSError, SafetensorError, AttributeError):
+        return None
 
 
 def _motion_magnitude(frames: Tensor, pairs: Tensor) -> float:

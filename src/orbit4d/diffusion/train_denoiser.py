@@ -59,7 +59,7 @@ class LatentSet:
         files = sorted(folder.glob("*.safetensors"))
         if not files:
             raise InputError(
-                f"{folder}: expected latent clips (*.safetensors), found none; run `orbit4d train data` first"
+                f"{folder}: expected latent clips (*.safetensors), found none; run `orbit4d train` with --stage latents first"
             )
         self.clips: list[dict] = []
         latents, pairs_of = [], []
@@ -71,7 +71,7 @@ class LatentSet:
                     pairs_of.append(handle.get_tensor("pairs").long())
             except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
                 raise InputError(
-                    f"{file}: not a latent clip ({error}); delete it and run `orbit4d train data` again"
+                    f"{file}: not a latent clip ({error}); delete it and run `orbit4d train` with --stage latents again"
                 ) from error
         self.latents, pairs = torch.cat(latents), torch.cat(pairs_of)
         self.clip_ids = torch.arange(len(files)).repeat_interleave(torch.tensor([len(p) for p in pairs_of]))
@@ -214,7 +214,7 @@ def train_denoiser(
     """Train on the latents in `data` (`encode_training_set`); checkpoint, log and EMA weights in `out`.
 
     Resumes from `out/checkpoint.pt`. `stop_after` ends the call at that step without changing the schedule (for tests and
-    for sharing a machine). The result is the folder `out/denoiser` (config.json + fp16 EMA weights) and `out/motion.json`.
+    for sharing a machine). The result is the folder `out/denoiser` (config.json + fp16 EMA weights) and `out/pipeline.json`.
     """
     config = config or DenoiserConfig()
     out.mkdir(parents=True, exist_ok=True)

@@ -52,6 +52,10 @@ class Optimizers:
             torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay)
         ]
         if matrices:
+            if not hasattr(torch.optim, "Muon"):
+                raise InputError(
+                    f"training with Muon needs torch 2.9 or later, found {torch.__version__}; set muon=False"
+                )
             self.parts.append(
                 torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw", ns_steps=5)
             )

@@ -15,6 +15,7 @@ from ..errors import InputError
 from .gaussians import SH_C0, Gaussians
 
 COARSE_RESOLUTION = 40
+NEAREST = 0.05
 STATIC_MISSES = (0.0, 0.1, 0.25, 0.5)
 DYNAMIC_MISSES = (0.15, 0.25, 0.4, 0.6)
 """Shares of the views in which a voxel may lie outside the silhouette, tried in turn until something is left.
@@ -117,7 +118,8 @@ def _carve(points: Tensor, silhouettes: Tensor, cameras: Cameras, allowed: int, 
         camera = cameras[i : i + 1]
         mask = silhouettes[i : i + 1]
         if reach > 0:
-            distance = float((camera.positions - points.mean(dim=0)).norm())
+            # The nearest point looks largest: its depth bounds the growth that any point needs.
+            distance = max(float(camera.project(points[None])[1].min()), NEAREST)
             radius = math.ceil(0.87 * reach * float(camera.intrinsics[0, 0, 0]) / distance)
             for kernel, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
                 mask = functional.max_pool2d(mask, kernel, stride=1, padding=padding)
