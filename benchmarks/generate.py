@@ -97,7 +97,7 @@ def open_page(page: Path) -> torch.Tensor | None:
     const views = {json.dumps(VIEWS)}, wait = setInterval(() => {{
       if (!window.orbit4d) return;
       clearInterval(wait);
-      const out = views.map(([t, a]) => {{ orbit4d.setTime(t); orbit4d.setCamera(a, 0, 2); return orbit4d.snapshot({SIDE}); }});
+      const out = views.map(([t, a]) => {{ orbit4d.setTime(t); orbit4d.setCamera(a, 0); return orbit4d.snapshot({SIDE}); }});
       document.body.insertAdjacentHTML("beforeend", "<pre id=shots>" + out.join(" ") + "</pre>");
     }}, 50);</script>"""
     flags = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -9,8 +11,8 @@ import torch
 from PIL import Image, ImageSequence
 from plyfile import PlyData
 
-from orbit4d.cameras import Orbit
 from orbit4d.errors import InputError
+from orbit4d.export.home import Home, home_view
 from orbit4d.export.html import decode_payload, encode_payload, write_html
 from orbit4d.export.ply import read_ply, write_ply, write_ply_sequence
 from orbit4d.export.video import render_turntable, write_video
@@ -35,6 +37,11 @@ class Drift:
             logit_opacities=g.logit_opacities,
             sh=g.sh,
         )
+
+
+class Still(Drift):
+    def __call__(self, g: Gaussians, time) -> Gaussians:
+        return g
 
 
 @pytest.fixture
@@ -120,7 +127,7 @@ def test_html_refuses_an_invisible_scene(scene, tmp_path):
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
 def test_videos_decode(scene, tmp_path, suffix):
-    frames = render_turntable(scene, orbit=Orbit(frames=5), size=65)
+    frames = render_turntable(scene, frames=5, size=65)
     path = write_video(frames, tmp_path / f"a{suffix}", fps=10)
     if suffix == ".mp4":
         video = iio.imread(path, plugin="FFMPEG")
@@ -136,3 +143,17 @@ def test_videos_decode(scene, tmp_path, suffix):
 def test_unknown_video_suffix(scene, tmp_path):
     with pytest.raises(InputError, match="ending in"):
         write_video(torch.zeros(1, 3, 8, 8), tmp_path / "a.avi")
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1.0, 0.0), (30.0, 0.0), (0.15, 0.0), (0.3, 5.0)])
+def test_home_view_frames_any_scene(scene, scale, offset):
+    means = scene.canonical.means
+    scene.canonical.means = 0.65 * means / means.norm(dim=-1).max() * scale + offset
+    scene.canonical.log_scales += math.log(scale)
+    scene.deformation = Still()
+    assert (home_view(scene) == Home()) == (scale == 1 and offset == 0)
+    alpha = 1 - render_turntable(scene, frames=5, size=64, background=1.0).amin(1)
+    share = (alpha > 0.05).float().flatten(1)
+    assert share.mean(1).min() > 0.01, "a speck"
+    border = torch.cat([alpha[:, 0], alpha[:, -1], alpha[:, :, 0], alpha[:, :, -1]], dim=1)
+    assert (border > 0.3).float().mean() < 0.05, "cropped"

@@ -83,7 +83,8 @@ def shots(scene, tmp_path_factory) -> list[np.ndarray]:
     const shots = SHOTS, wait = setInterval(() => {
       if (!window.orbit4d) return;
       clearInterval(wait);
-      const out = shots.map(([t, a, e, r]) => { orbit4d.setTime(t); orbit4d.setCamera(a, e, r); return orbit4d.snapshot(SIDE); });
+      const look = (t, a, e, r) => { orbit4d.setTime(t); orbit4d.setCamera(a, e, r, [0, 0, 0]); };
+      const out = shots.map((shot) => { look(...shot); return orbit4d.snapshot(SIDE); });
       document.body.insertAdjacentHTML("beforeend", "<pre id=shots>" + out.join(" ") + "</pre>");
     }, 50);</script>"""
     script = script.replace("SHOTS", str([list(s) for s in SHOTS])).replace("SIDE", str(SIDE))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from .cameras import Orbit
 from .clip import OrbitalClip, load_clip, save_clip
 from .conditions import load_condition_image, with_foreground
 from .errors import InputError
@@ -300,7 +299,7 @@ def _write_asset(scene: Gaussians4D, clip: OrbitalClip, folder: Path, *, title: 
     save_clip(clip, folder / "clip")
     save_scene(scene, folder / "scene.safetensors")
     size = max(256, clip.cameras.height)
-    write_video(render_turntable(scene, orbit=Orbit(frames=48), size=size), folder / "orbit.mp4", fps=2 * PLAYBACK_FPS)
+    write_video(render_turntable(scene, frames=48, size=size), folder / "orbit.mp4", fps=2 * PLAYBACK_FPS)
     write_html(scene, folder / "scene.html", frames=24, title=title)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..cameras import Orbit
 from ..errors import InputError
 from ..files import ensure_writable_parent
 from ..outputs import check_replaceable, created_parents_removed_on_error
@@ -48,7 +47,7 @@ def export_scene(scene: str | Path | Gaussians4D, out: str | Path, *, frames: in
             case "":
                 write_ply_sequence(loaded, out, frames=frames)
             case _:
-                write_video(render_turntable(loaded, orbit=Orbit(frames=frames), size=size), out, fps=PLAYBACK_FPS)
+                write_video(render_turntable(loaded, frames=frames, size=size), out, fps=PLAYBACK_FPS)
     return out
 
 

@@ -27,6 +27,7 @@ import torch
 from ..errors import InputError
 from ..files import atomic_path
 from ..splat.gaussians import Gaussians4D
+from .home import home_view
 
 SCALE_RANGE = (-9.0, 1.0)
 MAX_FRAMES = 1024
@@ -61,6 +62,7 @@ def encode_payload(scene: Gaussians4D, *, frames: int = 24, loop: bool = True) -
     log_scales = ((scales - first) / (last - first) * 255).round().clamp(0, 255).byte().numpy()
     rgb = (sets[0].base_colors.clamp(0, 1) * 255).round().byte()
     colors = torch.cat([rgb, (opacity * 255).round().byte()[:, None]], dim=1).numpy()
+    home = home_view(scene)
     header = {
         "count": len(opacity),
         "frames": frames,
@@ -70,6 +72,7 @@ def encode_payload(scene: Gaussians4D, *, frames: int = 24, loop: bool = True) -
         "scaleRange": list(SCALE_RANGE),
         "loop": loop,
         "up": "z",
+        "home": {"target": list(home.target), "radius": home.radius},
     }
     tracks = _pack_positions(quantised), _pack_rotations(rotations)
     return header, b"".join(np.ascontiguousarray(a).tobytes() for a in (colors, log_scales, *tracks))

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cameras import Orbit
 from ..errors import InputError
 from ..files import atomic_path
 from ..splat.gaussians import Gaussians4D
 from ..splat.rasterize import render
+from .home import home_view
 
 SUFFIXES = (".mp4", ".gif", ".webp")
 
@@ -65,14 +65,10 @@ def _write_animation(array: np.ndarray, path: Path, fps: float) -> None:
 
 
 @torch.no_grad()
-def render_turntable(
-    scene: Gaussians4D, *, orbit: Orbit | None = None, size: int = 256, background: float = 1.0
-) -> Tensor:
-    """(t, 3, size, size): camera i of `orbit` sees the scene at time i / (frames - 1)."""
-    orbit = orbit or Orbit(frames=48)
-    cameras = orbit.cameras(size)
+def render_turntable(scene: Gaussians4D, *, frames: int = 48, size: int = 256, background: float = 1.0) -> Tensor:
+    """(frames, 3, size, size) in [0, 1]: one turn around the scene (`home_view`) while its time runs from 0 to 1."""
+    cameras, times = home_view(scene).orbit(frames, size)
     images = [
-        render(scene.at(float(t)).detach(), cameras[i : i + 1], background=background).rgb
-        for i, t in enumerate(orbit.times)
+        render(scene.at(float(t)).detach(), cameras[i : i + 1], background=background).rgb for i, t in enumerate(times)
     ]
     return torch.cat(images).clamp(0, 1)
