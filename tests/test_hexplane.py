@@ -6,7 +6,7 @@ import pytest
 import torch
 from splat_fixtures import object_at
 
-from orbit4d.splat.deform import ControlNodes, farthest_points
+from orbit4d.splat.deform import ControlNodes, _Skin, farthest_points, skin_reference
 from orbit4d.splat.gaussians import Deformation, Gaussians
 from orbit4d.splat.hexplane import STHexPlane, quaternion_exp, quaternion_matrix, quaternion_multiply
 from orbit4d.splat.losses import acceleration, dssim, dssim_reference, rigidity
@@ -153,6 +153,21 @@ def test_quaternions_agree_with_matrices():
     zero = torch.zeros(3, requires_grad=True)
     quaternion_exp(zero).sum().backward()
     assert torch.isfinite(zero.grad).all()
+
+
+def test_skinning_and_its_gradient_agree_with_the_reference():
+    g = torch.Generator().manual_seed(0)
+    n, m, v, k = 50, 7, 3, 4
+    parameters = [torch.randn(v, m, 16, generator=g), torch.randn(n, 3, generator=g), torch.randn(n, 4, generator=g)]
+    index, weight = torch.randint(m, (n, k), generator=g), torch.rand(n, k, generator=g)
+    results = []
+    for function, dtype in ((_Skin.apply, torch.float32), (skin_reference, torch.float64)):
+        leaves = [p.clone().to(dtype).requires_grad_() for p in parameters]
+        means, quats = function(*leaves, index, weight.to(dtype))
+        (means.square().sum() + (quats * torch.arange(4)).sum()).backward()
+        results.append([means, quats, *(leaf.grad for leaf in leaves)])
+    for fast, exact in zip(*results, strict=True):
+        assert (fast - exact).norm() / exact.norm() < 1e-5
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 37, 53), (1, 1, 3, 4), (1, 2, 11, 16), (1, 3, 64, 65)])

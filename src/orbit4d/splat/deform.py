@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from .gaussians import Gaussians
 from .hexplane import STHexPlane, quaternion_exp, quaternion_matrix, quaternion_multiply
+from .native import library
 
 
 @dataclass(kw_only=True)
@@ -92,19 +93,12 @@ class ControlNodes(nn.Module):
 
     def carry(self, gaussians: Gaussians, motion: NodeMotion, skin: Skinning) -> tuple[Tensor, Tensor, Tensor]:
         """Gaussians carried by `motion`: means (v, n, 3), quats (v, n, 4), log scales (v, n, 3)."""
-        v, m = motion.positions.shape[:2]
-        n = len(gaussians)
         offsets = motion.positions - (motion.rotations @ self.nodes[..., None])[..., 0]
-        packed = torch.cat([motion.rotations.flatten(2), offsets, motion.quats], dim=-1)
-        table = packed.permute(1, 0, 2).reshape(m, v * 16)
-        blended = functional.embedding_bag(skin.index, table, per_sample_weights=skin.weight, mode="sum")
-        blended = blended.view(n, v, 16).permute(1, 0, 2)
-        linear, shift, rotation = blended.split([9, 3, 4], dim=-1)
-        means = (linear.reshape(v, n, 3, 3) * gaussians.means[:, None]).sum(-1) + shift
-        quats = quaternion_multiply(
-            functional.normalize(rotation, dim=-1), functional.normalize(gaussians.quats, dim=-1)
-        )
-        return means, quats, gaussians.log_scales.expand(v, n, 3)
+        table = torch.cat([motion.rotations.flatten(2), offsets, motion.quats], dim=-1)
+        native = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (table, gaussians.means))
+        blend = _Skin.apply if native else skin_reference
+        means, quats = blend(table, gaussians.means, gaussians.quats, skin.index, skin.weight)  # type: ignore[misc]
+        return means, quats, gaussians.log_scales.expand(len(table), len(gaussians), 3)
 
     def deform_batch(
         self, gaussians: Gaussians, times: Tensor, *, skin: Skinning | None = None
@@ -127,6 +121,45 @@ class ControlNodes(nn.Module):
         """(m, graph_neighbors) indices of each node's nearest nodes in the canonical state."""
         distance = torch.cdist(self.nodes, self.nodes)
         return distance.fill_diagonal_(torch.inf).topk(self.graph_neighbors, largest=False).indices
+
+
+def skin_reference(table: Tensor, means: Tensor, quats: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Linear blend skinning in PyTorch, any dtype: means (v, n, 3) and unit quats (v, n, 4).
+
+    `table` (v, m, 16): each node's rotation (9, row major), offset (3) and quaternion wxyz (4) at v times; `index` and
+    `weight` (n, k); canonical `means` (n, 3), `quats` (n, 4). No gradient with respect to the weights in the fast version.
+    """
+    blended = (table[:, index] * weight[..., None]).sum(dim=2)
+    linear, shift, rotation = blended.split([9, 3, 4], dim=-1)
+    moved = (linear.unflatten(-1, (3, 3)) * means[:, None]).sum(-1) + shift
+    turned = quaternion_multiply(functional.normalize(rotation, dim=-1), functional.normalize(quats, dim=-1))
+    return moved, turned
+
+
+class _Skin(torch.autograd.Function):
+    """`skin_reference` in the C++ core."""
+
+    @staticmethod
+    def forward(
+        ctx, table: Tensor, means: Tensor, quats: Tensor, index: Tensor, weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        table, means, quats, weight = (x.detach().contiguous() for x in (table, means, quats, weight.float()))
+        index = index.int().contiguous()
+        (v, m, _), (n, k) = table.shape, index.shape
+        moved, turned = torch.empty(v, n, 3), torch.empty(v, n, 4)
+        pointers = [x.data_ptr() for x in (index, weight, table, means, quats, moved, turned)]
+        library().o4d_skin(v, n, m, k, 0, *pointers)
+        ctx.save_for_backward(index, weight, table, means, quats)
+        return moved, turned
+
+    @staticmethod
+    def backward(ctx, grad_means: Tensor, grad_quats: Tensor):  # type: ignore[override]
+        saved = ctx.saved_tensors
+        (v, m, _), (n, k) = saved[2].shape, saved[0].shape
+        grads = [grad_means.contiguous(), grad_quats.contiguous()]
+        outs = [torch.zeros(v, m, 16), torch.empty(v, n, 3), torch.empty(v, n, 4)]
+        library().o4d_skin_backward(v, n, m, k, 0, *[x.data_ptr() for x in (*saved, *grads, *outs)])
+        return outs[0], outs[1].sum(0), outs[2].sum(0), None, None
 
 
 def farthest_points(points: Tensor, count: int) -> Tensor:

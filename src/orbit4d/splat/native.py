@@ -42,6 +42,10 @@ def library() -> ctypes.CDLL:
     core.o4d_free.argtypes = [_POINTER]
     core.o4d_similarity.restype = None
     core.o4d_similarity.argtypes = [_INT] * 4 + [_POINTER] * 2 + [ctypes.c_float] + [_POINTER] * 2
+    core.o4d_skin.restype = None
+    core.o4d_skin.argtypes = [_INT] * 5 + [_POINTER] * 7
+    core.o4d_skin_backward.restype = None
+    core.o4d_skin_backward.argtypes = [_INT] * 5 + [_POINTER] * 10
     core.o4d_instruction_set.restype = ctypes.c_char_p
     return core
 
