@@ -120,6 +120,16 @@ BAD = {
     "still orbit": (["render", "I/cube.glb", "--trajectory", "orbit", "--out", "O"], ["cube", "animation", "static"]),
     "still front": (["render", "I/cube.glb", "--trajectory", "front", "--out", "O"], ["cube", "animation", "static"]),
     "no such animation": (["render", "I/turning.glb", "--animation", "Fly", "--out", "O"], ["Fly", "Turn"]),
+    "render too much": (
+        ["render", "I/turning.glb", "--frames", "1024", "--size", "2048", "--out", "O"],
+        ["--frames", "--size", "million pixels"],
+    ),
+    "export too much": (
+        ["export", "I/scene.safetensors", "O.mp4", "--frames", "1024", "--size", "2048"],
+        ["--frames", "--size", "million pixels"],
+    ),
+    "toybox seed": (["toybox", "--count", "1", "--seed", "-1", "--out", "O"], ["--seed", "-1"]),
+    "moving static": (["generate", "--static", "I/clip", "--out", "O"], ["--static", "clip", "0 to 1"]),
     "frames": (["render", "I/turning.glb", "--frames", "1", "--out", "O"], ["--frames", "1"]),
     "render size": (["render", "I/turning.glb", "--size", "0", "--out", "O"], ["--size", "0"]),
     "elevation": (["render", "I/turning.glb", "--elevation", "90", "--out", "O"], ["--elevation", "90"]),
@@ -238,9 +248,36 @@ def test_reconstruct_evaluate_export(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert len(list((tmp_path / "ply").glob("*.ply"))) == 3
     assert (tmp_path / "ball.html").stat().st_size > 10_000 and (tmp_path / "ball.mp4").stat().st_size > 500
 
-    (out / "stale.txt").write_text("from the first run")
-    assert main(["reconstruct", str(clip), "--steps", "5", "--seed", "1", "--out", str(out)]) == 0
+    (out / "clip" / "notes.txt").write_text("by the user")
+    again = ["reconstruct", str(clip), "--steps", "5", "--seed", "1", "--out", str(out)]
+    capsys.readouterr()
+    assert main(again) == 2
+    assert "clip/notes.txt" in capsys.readouterr().err
+    assert json.loads((out / "report.json").read_text()) == report, "the first run's files are kept"
+    (out / "clip" / "notes.txt").unlink()
+    assert main(again) == 0
     assert sorted(p.name for p in out.iterdir()) == OUTPUTS
+    assert json.loads((out / "report.json").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize("out", [".", "..", "", "/", "inner/.."])
+@pytest.mark.parametrize("verb", ["generate", "reconstruct", "render", "export"])
+def test_the_current_folder_is_refused_before_anything_is_computed(
+    verb: str, out: str, inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (inputs.parent / "here" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(inputs.parent / "here")
+    monkeypatch.setattr("orbit4d.data.render.render_clip", lambda *_, **__: pytest.fail("computed first"))
+    monkeypatch.setattr("orbit4d.pipeline.load_clip", lambda *_, **__: pytest.fail("computed first"))
+    argv = {
+        "generate": ["generate", "--prompt", "a fox", "--out", out],
+        "reconstruct": ["reconstruct", str(inputs / "clip"), "--out", out],
+        "render": ["render", str(inputs / "turning.glb"), "--out", out],
+        "export": ["export", str(inputs / "scene.safetensors"), out],
+    }[verb]
+    assert main(argv) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and "current folder" in lines[0], lines
 
 
 def test_a_failure_keeps_the_earlier_output(

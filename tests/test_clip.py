@@ -15,7 +15,7 @@ from conftest import sphere_clip
 from PIL import Image
 
 from orbit4d.cameras import Orbit
-from orbit4d.clip import OrbitalClip, load_clip, load_rgba, save_clip
+from orbit4d.clip import OrbitalClip, load_clip, save_clip
 from orbit4d.errors import InputError
 
 
@@ -48,6 +48,14 @@ def test_saving_replaces_the_old_clip_whole(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["clip"]
 
 
+def test_saving_keeps_what_is_not_a_clip(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match=r"thesis\.txt"):
+        save_clip(sphere_clip(frames=3), tmp_path / "clip")
+    assert (tmp_path / "clip" / "thesis.txt").read_text() == "precious"
+
+
 def test_nerf_style_file_without_times_or_suffixes(tmp_path: Path, ball_clip: OrbitalClip) -> None:
     """Blender/NeRF files: camera_angle_x only, file paths without .png, no times."""
     folder = save_clip(ball_clip, tmp_path / "clip")
@@ -58,9 +66,22 @@ def test_nerf_style_file_without_times_or_suffixes(tmp_path: Path, ball_clip: Or
     loaded = load_clip(folder)
     torch.testing.assert_close(loaded.cameras.intrinsics, ball_clip.cameras.intrinsics, atol=1e-3, rtol=0)
     torch.testing.assert_close(loaded.times, ball_clip.times)
+    assert float(load_clip(folder, static=True).times.max()) == 0, "one moment: nothing says otherwise"
 
 
-def test_diffusion4d_folder(tmp_path: Path, ball_clip: OrbitalClip) -> None:
+def test_a_frames_own_angle_goes_before_the_files_focal_length(tmp_path: Path, ball_clip: OrbitalClip) -> None:
+    folder = save_clip(ball_clip, tmp_path / "clip")
+    document = json.loads((folder / "transforms.json").read_text())
+    for key in ("fl_x", "fl_y"):
+        document["frames"][2].pop(key)
+    document["frames"][2]["camera_angle_x"] = math.pi / 2
+    (folder / "transforms.json").write_text(json.dumps(document))
+    k = load_clip(folder).cameras.intrinsics
+    assert k[2, 0, 0] == pytest.approx(16)
+    torch.testing.assert_close(k[1], ball_clip.cameras.intrinsics[1])
+
+
+def _diffusion4d(tmp_path: Path, ball_clip: OrbitalClip) -> Path:
     rgba = (torch.cat([ball_clip.rgb, ball_clip.alpha], dim=1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
     for i, c2w in enumerate(ball_clip.cameras.camera_to_world):
         Image.fromarray(rgba[i]).save(tmp_path / f"multi_frame{i}.png")
@@ -68,13 +89,39 @@ def test_diffusion4d_folder(tmp_path: Path, ball_clip: OrbitalClip) -> None:
         record: dict = {name: c2w[:3, j].tolist() for j, name in enumerate(names)}
         record["x_fov"] = math.radians(39.6)
         (tmp_path / f"multi{i}.json").write_text(json.dumps(record))
-    loaded = load_clip(tmp_path)
+    return tmp_path
+
+
+def test_diffusion4d_folder(tmp_path: Path, ball_clip: OrbitalClip) -> None:
+    loaded = load_clip(_diffusion4d(tmp_path, ball_clip))
     assert len(loaded) == 8
     torch.testing.assert_close(loaded.cameras.camera_to_world, ball_clip.cameras.camera_to_world, atol=1e-5, rtol=0)
     torch.testing.assert_close(loaded.cameras.intrinsics, ball_clip.cameras.intrinsics, atol=1e-3, rtol=0)
     (tmp_path / "multi5.json").unlink()
     with pytest.raises(InputError, match=r"multi_frame5\.png has no camera file"):
         load_clip(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("x", [1, 2]),
+        ("x", "right"),
+        ("y", None),
+        ("origin", [[1, 2, 3]]),
+        ("z", [0, 0, 10**400]),
+        ("x_fov", 39.6),
+        ("x_fov", 0),
+        ("x_fov", -1),
+        ("x_fov", "wide"),
+    ],
+)
+def test_diffusion4d_cameras_are_checked(tmp_path: Path, ball_clip: OrbitalClip, key: str, value: object) -> None:
+    path = _diffusion4d(tmp_path, ball_clip) / "multi3.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(InputError, match=r"multi3\.json") as caught:
+        load_clip(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_resized_keeps_colours_at_the_edge_and_moves_cameras(ball_clip: OrbitalClip) -> None:
@@ -85,6 +132,41 @@ def test_resized_keeps_colours_at_the_edge_and_moves_cameras(ball_clip: OrbitalC
     point = torch.tensor([[[0.1, 0.2, 0.3]]]).expand(8, 1, 3)
     torch.testing.assert_close(small.cameras.project(point)[0], ball_clip.cameras.project(point)[0] / 2)
     assert ball_clip.resized(32) is ball_clip
+
+
+@pytest.mark.parametrize("size", [12, 16, 64])
+def test_resized_keeps_depth(ball_clip: OrbitalClip, size: int) -> None:
+    """A depth that is the same all over the object stays so up to its edge, and 0 beside it."""
+    ball_clip.depth = ball_clip.alpha * 1.75
+    small = ball_clip.resized(size)
+    assert small.depth is not None
+    expected = 1.75 * (small.alpha > 0)
+    torch.testing.assert_close(small.depth, expected, atol=1e-4, rtol=0)
+
+
+def test_depth_in_some_frames_is_left_out_with_a_warning(
+    tmp_path: Path, ball_clip: OrbitalClip, caplog: pytest.LogCaptureFixture
+) -> None:
+    ball_clip.depth = ball_clip.alpha * 1.75
+    folder = save_clip(ball_clip, tmp_path / "clip")
+    document = json.loads((folder / "transforms.json").read_text())
+    del document["frames"][2]["depth_file_path"]
+    (folder / "transforms.json").write_text(json.dumps(document))
+    assert load_clip(folder).depth is None
+    assert "7 of 8 frames have a depth" in caplog.text
+    assert str(folder) in caplog.text
+
+
+def test_the_pixels_of_a_clip_are_bounded(
+    tmp_path: Path, ball_clip: OrbitalClip, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = save_clip(ball_clip, tmp_path / "clip")
+    monkeypatch.setattr("orbit4d.clip.MAX_PIXELS", 8 * 32 * 32)
+    assert len(load_clip(folder)) == 8
+    monkeypatch.setattr("orbit4d.clip.MAX_PIXELS", 8 * 32 * 32 - 1)
+    (folder / "frame_001.png").write_bytes(b"not reached")
+    with pytest.raises(InputError, match=r"8 frames of 32 x 32 .* take fewer or smaller"):
+        load_clip(folder)
 
 
 def _halved(frames: torch.Tensor) -> torch.Tensor:
@@ -126,7 +208,27 @@ def _set(path: str, value: object) -> Callable[[dict], None]:
         (_set("frames.2.transform_matrix", [[math.nan] * 4] * 4), "finite"),
         (_set("frames.1.time", 1.5), "time 1.5"),
         (_set("frames.1.time", "noon"), "time 'noon'"),
+        (_set("frames.1.time", 10**400), "time inf"),
+        (lambda d: d["frames"][3].pop("time"), "frame 3 has no time"),
         (_set("w", 640), "640 x 32"),
+        (_set("frames.3.file_path", "a\0b"), "does not exist"),
+        (_set("frames.3.file_path", "long" * 2000), "does not exist"),
+        (_set("frames.2.transform_matrix.3", [1, 0, 0, 1]), "last row"),
+        (_set("frames.2.transform_matrix.3", [0, 0, 0, 2]), "last row"),
+        (_set("frames.2.transform_matrix.0.3", 10**400), "finite"),
+        (_set("camera_angle_x", 39.6), "radians"),
+        (_set("camera_angle_x", 0), "between 0 and pi"),
+        (_set("frames.1.camera_angle_y", -1), "between 0 and pi"),
+        (_set("frames.1.fl_x", 0), "positive focal length 'fl_x'"),
+        (_set("frames.1.fl_y", -300), "positive focal length 'fl_y'"),
+        (_set("frames.1.fl_x", "wide"), "finite number for 'fl_x'"),
+        (_set("frames.1.fl_x", 10**400), "finite number for 'fl_x'"),
+        (_set("frames.1.cx", [16]), "finite number for 'cx'"),
+        (_set("camera_model", "OPENCV_FISHEYE"), "undistort"),
+        (_set("camera_model", ["OPENCV"]), "undistort"),
+        (_set("is_fisheye", True), "undistort"),
+        (_set("k1", 0.1), "undistort"),
+        (_set("frames.4.p2", -0.01), "undistort"),
     ],
 )
 def test_contradictions_are_one_line_that_names_the_file(
@@ -144,11 +246,42 @@ def test_contradictions_are_one_line_that_names_the_file(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[1, 2]", b"\xff\xfe\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[1, 2]",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b'{"frames": ' * 5000 + b"1" + b"}" * 5000,
+        b'{"frames": %s}' % (b"9" * 5000),
+    ],
+    ids=lambda content: repr(content[:12]),
+)
 def test_damaged_json(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "transforms.json").write_bytes(content)
-    with pytest.raises(InputError, match=r"transforms\.json"):
+    with pytest.raises(InputError, match=r"transforms\.json") as caught:
         load_clip(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_zero_distortion_and_huge_numbers_that_mean_nothing_are_read(tmp_path: Path, ball_clip: OrbitalClip) -> None:
+    folder = save_clip(ball_clip, tmp_path / "clip")
+    document = json.loads((folder / "transforms.json").read_text())
+    document |= {"k1": 0, "k2": 0.0, "p1": None, "camera_model": "pinhole", "shutter": 10**400, "caption": "a\n\ud800b"}
+    (folder / "transforms.json").write_text(json.dumps(document))
+    loaded = load_clip(folder)
+    torch.testing.assert_close(loaded.cameras.intrinsics, ball_clip.cameras.intrinsics)
+    assert loaded.caption == "a ?b"
+
+
+def test_a_depth_file_larger_than_its_frame_is_not_read(tmp_path: Path, ball_clip: OrbitalClip) -> None:
+    ball_clip.depth = ball_clip.alpha
+    folder = save_clip(ball_clip, tmp_path / "clip")
+    np.save(folder / "depth_001.npy", np.zeros((512, 512)))
+    with pytest.raises(InputError, match=r"depth_001\.npy: larger"):
+        load_clip(folder)
 
 
 def test_missing_and_empty_places(tmp_path: Path) -> None:
@@ -163,13 +296,3 @@ def test_frames_of_different_sizes(tmp_path: Path, ball_clip: OrbitalClip) -> No
     Image.new("RGBA", (16, 16)).save(folder / "frame_004.png")
     with pytest.raises(InputError, match="frame 4 is 16 x 16"):
         load_clip(folder)
-
-
-def test_damaged_image(tmp_path: Path) -> None:
-    path = tmp_path / "broken.png"
-    Image.new("RGB", (64, 64)).save(path)
-    path.write_bytes(path.read_bytes()[:40])
-    with pytest.raises(InputError, match=r"broken\.png: cannot be read as an image"):
-        load_rgba(path)
-    with pytest.raises(InputError, match="no such file"):
-        load_rgba(tmp_path / "absent.png")

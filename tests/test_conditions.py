@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,10 +92,20 @@ def test_nothing_to_cut_out() -> None:
     assert cut_out(gradient) is None
 
 
-@pytest.mark.parametrize("mask", ["small", "black"])
-def test_useless_masks_are_refused(tmp_path: Path, mask: str) -> None:
-    image = _save(_picture((0.1, 0.1, 0.1)), tmp_path / "image.png")
-    values = torch.ones(3, 45, 60) if mask == "small" else torch.zeros(3, 90, 120)
+def _sparse(height: int, width: int) -> Tensor:
+    mask = torch.zeros(3, height, width)
+    mask[:, ::32, ::32] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    "values",
+    [torch.ones(3, 750, 1000), torch.zeros(3, 1500, 2000), torch.ones(3, 1500, 2000), _sparse(1500, 2000)],
+    ids=["small", "black", "white", "sparse"],
+)
+def test_useless_masks_are_refused(tmp_path: Path, values: Tensor) -> None:
+    """The last marks 0.1 % of the pixels, all of which vanish when the image is made smaller."""
+    image = _save(torch.full((3, 1500, 2000), 0.3), tmp_path / "image.png")
     with pytest.raises(InputError, match="--mask") as caught:
         load_condition_image(image, mask=_save(values, tmp_path / "mask.png"))
     assert "mask.png" in str(caught.value) and "\n" not in str(caught.value)
@@ -140,6 +151,18 @@ def test_clip_without_alpha_gets_one() -> None:
     flat.rgb = torch.rand(flat.rgb.shape, generator=torch.Generator().manual_seed(0))
     with pytest.raises(InputError, match="frame 0 has no alpha channel"):
         with_foreground(flat)
+
+
+def test_frames_with_alpha_keep_theirs_beside_an_opaque_one() -> None:
+    clip = sphere_clip(frames=4, size=48)
+    mixed = replace(clip, rgb=clip.rgb.clone(), alpha=clip.alpha * 0.9, depth=torch.ones_like(clip.alpha))
+    mixed.rgb[2], mixed.alpha[2] = clip.on_background(1.0)[2], 1.0
+    cut = with_foreground(mixed)
+    for i in (0, 1, 3):
+        assert torch.equal(cut.alpha[i], mixed.alpha[i]) and torch.equal(cut.rgb[i], mixed.rgb[i])
+    assert float(((cut.alpha[2] > 0.5) == (clip.alpha[2] > 0.5)).float().mean()) > 0.98
+    assert cut.depth is not None and torch.equal(cut.depth > 0, cut.alpha > 0)
+    assert float(mixed.alpha[2].min()) == 1, "the clip that was passed is as it was"
 
 
 def test_cat_statue(data_dir: Path, tmp_path: Path) -> None:

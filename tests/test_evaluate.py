@@ -15,7 +15,7 @@ from PIL import Image
 from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip, load_clip, save_clip
 from orbit4d.errors import InputError
-from orbit4d.evaluate.evaluate import evaluate_scene, format_scores, render_scene
+from orbit4d.evaluate.evaluate import evaluate_scene, format_scores, input_scores, render_scene
 from orbit4d.splat.gaussians import Gaussians, Gaussians4D
 
 
@@ -119,6 +119,22 @@ def test_the_mean_leaves_out_frames_without_foreground() -> None:
     assert report["frames"][1]["foreground_psnr"] is None
     assert report["mean"]["foreground_psnr"] == pytest.approx(sum(defined) / len(defined), abs=1e-4)
     assert len(scene.canonical) == report["gaussians"]
+
+
+def test_a_clip_without_alpha_has_no_foreground_score() -> None:
+    """Opaque everywhere, each pixel would count as foreground and the white background would buy the score."""
+    clip = clip_of(blob_scene())
+    flat = replace(clip, rgb=clip.on_background(1.0), alpha=torch.ones_like(clip.alpha))
+    report = evaluate_scene(blob_scene(height=0.2), flat, frames="1-3")
+    assert report["mean"]["foreground_psnr"] is None and report["samples"]["foreground_psnr"] == 0
+    assert [f["foreground_psnr"] for f in report["frames"]] == [None] * 3
+    assert report["mean"]["psnr"] > 10
+    assert '"foreground_psnr": null' in json.dumps(report)
+    assert "no alpha channel" in format_scores(report).splitlines()[-1]
+    assert input_scores(blob_scene(height=0.2), flat)["input_foreground_psnr"] is None
+    flat.alpha[5, 0, 0, 0] = 0
+    seen = evaluate_scene(blob_scene(height=0.2), flat, frames="1-3")
+    assert seen["samples"]["foreground_psnr"] == 3 and seen["notes"] == [], "some frame shows that there is alpha"
 
 
 def test_table_ends_with_the_mean() -> None:

@@ -14,9 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from orbit4d.assets import gltf
 from orbit4d.assets.gltf import load_glb
 from orbit4d.assets.toybox import make_toy
-from orbit4d.cameras import Orbit
+from orbit4d.cameras import WORLD_FROM_GLTF, Orbit
 from orbit4d.data.render import Renderer, clip_seconds, find_animation, render_clip, render_grid
 from orbit4d.data.training_set import grid_pairs
 from orbit4d.errors import InputError
@@ -384,8 +385,28 @@ def _break_type(g: Glb) -> None:
     g.document["nodes"] = {"not": "a list"}
 
 
+def _break_target(g: Glb) -> None:
+    g.animate("translation", [0, 1], np.zeros((2, 3)), "VEC3")
+    g.document["animations"][0]["channels"][0]["target"]["node"] = 0.5
+
+
+def _break_joint(g: Glb) -> None:
+    g.document["skins"] = [{"joints": [0.5]}]
+
+
 @pytest.mark.parametrize(
-    "damage", [_break_range, _break_index, _break_cycle, _break_escape, _break_draco, _break_reference, _break_type]
+    "damage",
+    [
+        _break_target,
+        _break_joint,
+        _break_range,
+        _break_index,
+        _break_cycle,
+        _break_escape,
+        _break_draco,
+        _break_reference,
+        _break_type,
+    ],
 )
 def test_damaged_documents_are_one_clear_line(tmp_path, damage):
     g = Glb().cube()
@@ -393,6 +414,26 @@ def test_damaged_documents_are_one_clear_line(tmp_path, damage):
     with pytest.raises(InputError, match=r"bad\.glb") as caught:
         load_glb(g.save(tmp_path / "bad.glb"))
     assert "\n" not in str(caught.value)
+
+
+def test_nested_scales_that_overflow_are_one_clear_line(tmp_path):
+    """Each scale is finite; only their product is not, and only while the animation plays."""
+    g = Glb().cube()
+    g.document["nodes"] = [{"children": [1]}, {"mesh": 0, "scale": [1e200] * 3}]
+    with pytest.raises(InputError, match=r"big: .*overflow") as caught:
+        load_glb(g.save(tmp_path / "big.glb")).pose(None, 0)
+    assert "\n" not in str(caught.value)
+    g.document["nodes"] = [{"children": [1]}, {"children": [2], "name": "arm"}, {"mesh": 0}]
+    g.document["nodes"][2]["matrix"] = [1e200, 0, 0, 0, 0, 1e200, 0, 0, 0, 0, 1e200, 0, 0, 0, 0, 1]
+    g.animate("scale", [0, 1], np.array([[1e-38] * 3, [1e38] * 3]), "VEC3", node=1)
+    with pytest.raises(InputError, match=r"big: .*overflow"):
+        load_glb(g.save(tmp_path / "big.glb")).pose(0, 1.0)
+
+
+def test_the_change_of_world_is_that_of_the_cameras(tmp_path):
+    posed = load_glb(Glb().cube().save(tmp_path / "a.glb")).pose(None, 0).positions[0]
+    assert gltf.WORLD_FROM_GLTF is WORLD_FROM_GLTF
+    np.testing.assert_allclose(posed, CUBE @ WORLD_FROM_GLTF[:3, :3].numpy().T, atol=1e-6)
 
 
 def test_truncated_and_foreign_files_are_one_clear_line(tmp_path):

@@ -86,7 +86,9 @@ def test_an_image_arrives_cut_out_and_centred(model: Double, tmp_path: Path) -> 
 def test_a_static_clip_is_a_condition_and_starts_the_construction(
     model: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    still = save_clip(sphere_clip(frames=12, size=96, moving=False), tmp_path / "still")
+    orbit = sphere_clip(frames=12, size=96, moving=False)
+    orbit.times = torch.full((12,), 0.25)
+    still = save_clip(orbit, tmp_path / "still")
     seen: dict[str, Any] = {}
     construct = pipeline._construct
 
@@ -130,9 +132,17 @@ def test_reconstruct_from_frames_on_white(tmp_path: Path) -> None:
     assert 0.05 < float(load_clip(tmp_path / "out" / "clip").alpha.mean()) < 0.6
 
 
-def test_load_static_freezes_time(tmp_path: Path) -> None:
-    still = load_static(save_clip(sphere_clip(frames=6), tmp_path / "clip"))
-    assert float(still.times.abs().max()) == 0
+def test_load_static_freezes_one_moment_and_refuses_motion(tmp_path: Path) -> None:
+    clip = sphere_clip(frames=6)
+    with pytest.raises(InputError, match=r"--static: .*clip runs from time 0 to 1"):
+        load_static(save_clip(clip, tmp_path / "clip"))
+    clip.times = torch.full((6,), 0.4)
+    assert float(load_static(save_clip(clip, tmp_path / "clip")).times.abs().max()) == 0
+    document = json.loads((tmp_path / "clip" / "transforms.json").read_text())
+    for frame in document["frames"]:
+        del frame["time"]
+    (tmp_path / "clip" / "transforms.json").write_text(json.dumps(document))
+    assert float(load_static(tmp_path / "clip").times.abs().max()) == 0, "no times: one moment, as in NeRF files"
 
 
 def test_nothing_is_sampled_when_the_output_cannot_be_written(model: Double, tmp_path: Path) -> None:

@@ -57,6 +57,19 @@ def rewrite(path, *, change_header=None, change_tensors=None):
         (lambda h: h["deformation"]["config"].update(nodes=39), "do not fit"),
         (lambda h: h["deformation"]["config"]["field"].update(spatial_resolutions=[10**9, 8]), "at most"),
         (lambda h: h["deformation"]["config"].update(surprise=1), "not valid"),
+        (lambda h: h["deformation"]["config"].update(neighbors=-3), "neighbors"),
+        (lambda h: h["deformation"]["config"].update(neighbors=0), "neighbors"),
+        (lambda h: h["deformation"]["config"].update(neighbors=2.5), "neighbors"),
+        (lambda h: h["deformation"]["config"].update(neighbors=True), "neighbors"),
+        (lambda h: h["deformation"]["config"].update(graph_neighbors=0), "graph_neighbors"),
+        (lambda h: h["deformation"]["config"]["field"].update(center=[0, 0]), "center"),
+        (lambda h: h["deformation"]["config"]["field"].update(center="xyz"), "not valid"),
+        (lambda h: h["deformation"]["config"]["field"].update(half_extent=1e-300), "half_extent"),
+        (lambda h: h["deformation"]["config"]["field"].update(half_extent="wide"), "not valid"),
+        (lambda h: h["deformation"]["config"]["field"].update(anchor_time="x"), "not valid"),
+        (lambda h: h["deformation"]["config"]["field"].update(anchor_time=7), "anchor_time"),
+        (lambda h: h["deformation"]["config"]["field"].update(temporal_resolutions=[4, 8.5]), "resolutions"),
+        (lambda h: h["deformation"]["config"]["field"].update(hidden=10**400), "at most"),
         (lambda h: h["deformation"]["config"].update(nodes="many"), "not valid"),
         (lambda h: h.update(deformation=[]), "kind"),
         (lambda h: h.update(version=99), "version"),
@@ -69,12 +82,29 @@ def test_wrong_headers_are_input_errors(saved, change, message):
         load_scene(saved)
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5000, "{"])
+def test_headers_that_do_not_parse_are_input_errors(saved, text):
+    save_file(load_file(saved), saved, metadata={"orbit4d": text})
+    with pytest.raises(InputError, match="header") as caught:
+        load_scene(saved)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_scene_that_needs_features_is_refused_on_loading(tmp_path):
+    """Its config is valid and its tensors fit, but `at` has no features to give."""
+    scene = Gaussians4D(canonical=object_at(0.0), deformation=make_nodes(feature_channels=2)[0])
+    with pytest.raises(InputError, match="cannot be evaluated"):
+        load_scene(save_scene(scene, tmp_path / "scene.safetensors"))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda t: t.pop("canonical.quats"), "lack quats"),
         (lambda t: t.update({"canonical.quats": torch.zeros(3, 4)}), "quats must have shape"),
         (lambda t: t["canonical.means"].fill_(torch.nan), "finite"),
+        (lambda t: t.update({k: v[:0] for k, v in t.items() if "canonical" in k}), "0 Gaussians"),
+        (lambda t: [t[k].fill_(3e38) for k in t if "decoder" in k or "heads" in k], "not finite"),
         (lambda t: t.update({"canonical.means": torch.zeros(750, 3, dtype=torch.int64)}), "float32"),
     ],
 )

@@ -13,6 +13,14 @@ from orbit4d.assets.toybox import KINDS, make_toy, write_toybox
 from orbit4d.assets.toybox_motions import MOTIONS
 from orbit4d.errors import InputError
 
+DARK = [(0.02, 0.02, 0.025)]
+GLOW = [(0.1, 0.75, 0.9), (0.95, 0.75, 0.1), (0.9, 0.12, 0.1)]
+"""Linear colours of the toys' eyes."""
+
+
+def _has_color(colors: np.ndarray, wanted: list[tuple[float, float, float]]) -> np.ndarray:
+    return np.abs(colors[:, None] - np.array(wanted)).max(axis=2).min(axis=1) < 1e-3
+
 
 def _document(data: bytes) -> tuple[dict, bytes]:
     magic, version, total = struct.unpack_from("<4sII", data)
@@ -63,8 +71,13 @@ def test_every_motion_moves_and_loops(kind, motion, tmp_path):
     size = float(np.ptp(poses[0], axis=0).max())
     assert max(np.linalg.norm(p - poses[0], axis=1).max() for p in poses[1:3]) > 0.05 * size
     np.testing.assert_allclose(poses[3], poses[0], atol=1e-3)
-    # It stands upright in the z-up world and faces the camera at azimuth 0 (-y): the eyes are darker, in front.
+    # It stands upright in the z-up world and faces the camera at azimuth 0 (-y): its two eyes are in front.
     assert np.ptp(poses[0], axis=0)[2] > 0.2 * size
+    colors = np.concatenate([p.colors for p in asset.primitives])[:, :3]
+    eyes = poses[0][_has_color(colors, GLOW if kind == "robot" else DARK) & (np.abs(poses[0][:, 0]) > 0.02)]
+    eyes = eyes[eyes[:, 2] < eyes[:, 2].min() + 0.15]  # a robot's antenna glows too
+    assert (eyes[:, 0] > 0).any() and (eyes[:, 0] < 0).any()
+    assert eyes[:, 1].max() < poses[0][:, 1].mean() - 0.1 * np.ptp(poses[0][:, 1])
 
 
 def test_same_seed_same_bytes_other_seed_other_toy():
@@ -103,12 +116,15 @@ def test_toybox_resumes_and_covers_everything(tmp_path):
 def test_bad_requests_are_one_clear_line(tmp_path):
     for call in (
         lambda: write_toybox(tmp_path, count=0),
+        lambda: write_toybox(tmp_path / "new", count=1, seed=-1),
+        lambda: make_toy(-1),
         lambda: make_toy(0, kind="dragon"),
         lambda: make_toy(0, kind="fish", motion="walk"),
     ):
         with pytest.raises(InputError) as caught:
             call()
         assert "\n" not in str(caught.value)
+    assert not (tmp_path / "new").exists()
     (tmp_path / "file").write_text("x")
     with pytest.raises(InputError, match="folder"):
         write_toybox(tmp_path / "file", count=1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 OPENGL_FROM_OPENCV = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0]))
 WORLD_FROM_GLTF = torch.tensor([[1.0, 0, 0, 0], [0, 0, -1.0, 0], [0, 1.0, 0, 0], [0, 0, 0, 1.0]])
-"""glTF (x, y, z), y up -> world (x, -z, y), z up."""
+"""glTF (x, y, z), y up -> world (x, -z, y), z up: what `assets/gltf.py` poses its vertices with."""
 
 
 @dataclass(kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from dataclasses import dataclass, field
@@ -12,13 +13,19 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
-from .cameras import Cameras
+from . import transforms
+from .cameras import OPENGL_FROM_OPENCV, Cameras
 from .errors import InputError
-from .files import atomic_folder
+from .files import atomic_folder, parse_json
+from .images import load_rgba
+from .outputs import CLIP_FILES, check_replaceable
 
 MAX_FRAMES = 4096
-MAX_SIDE = 4096
+MAX_PIXELS = 2**28
+"""Pixels of all frames of a clip that are read, at 16 bytes each."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -89,23 +96,30 @@ class OrbitalClip:
         return self.rgb * self.alpha + value * (1 - self.alpha)
 
     def resized(self, size: int) -> OrbitalClip:
-        """The clip at `size` pixels on its larger side, area-averaged with premultiplied alpha."""
+        """The clip at `size` pixels on its larger side, area-averaged with premultiplied alpha, depth over what it covers."""
         _, _, h, w = self.rgb.shape
         scale = size / max(h, w)
         new_h, new_w = max(1, round(h * scale)), max(1, round(w * scale))
         if (new_h, new_w) == (h, w):
             return self
-        stack = torch.cat([self.rgb * self.alpha, self.alpha], dim=1)
-        if scale < 1:
-            stack = torch.nn.functional.interpolate(stack, size=(new_h, new_w), mode="area")
-        else:
-            stack = torch.nn.functional.interpolate(stack, size=(new_h, new_w), mode="bilinear", align_corners=False)
+
+        def scaled(images: Tensor) -> Tensor:
+            if scale < 1:
+                return functional.interpolate(images, size=(new_h, new_w), mode="area")
+            return functional.interpolate(images, size=(new_h, new_w), mode="bilinear", align_corners=False)
+
+        stack = scaled(torch.cat([self.rgb * self.alpha, self.alpha], dim=1))
         alpha = stack[:, 3:]
+        depth = None
+        if self.depth is not None:
+            covered = scaled((self.depth > 0).to(self.depth))
+            depth = scaled(self.depth) / covered.clamp_min(1e-6) * (covered > 1e-6) * (alpha > 0)
         return OrbitalClip(
             rgb=(stack[:, :3] / alpha.clamp_min(1e-6)).clamp(0, 1) * (alpha > 1e-6),
             alpha=alpha,
             cameras=self.cameras.resized(new_w, new_h),
             times=self.times,
+            depth=depth,
             caption=self.caption,
             motion_magnitude=self.motion_magnitude,
         )
@@ -114,17 +128,18 @@ class OrbitalClip:
 def save_clip(clip: OrbitalClip, folder: str | Path) -> Path:
     """Write `clip` as RGBA PNG frames and `transforms.json` (nerfstudio style: OpenGL axes, plus `time` per frame).
 
-    Depth, when present, goes to `depth_000.npy` files (float32, camera-z). The folder appears only when it is whole.
+    Depth, when present, goes to `depth_000.npy` files (float32, camera-z). The folder appears only when it is whole; an
+    earlier clip there is replaced. Raises InputError when the folder cannot be written or holds other files.
     """
     folder = Path(folder)
+    check_replaceable(folder, files=CLIP_FILES, argument="clip folder")
     c2w = clip.cameras.to_opengl()
     frames = []
     with atomic_folder(folder) as temporary:
-        rgba = torch.cat([clip.rgb, clip.alpha], dim=1).clamp(0, 1)
-        array = (rgba * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        for i, image in enumerate(array):
+        for i, (rgb, alpha) in enumerate(zip(clip.rgb, clip.alpha, strict=True)):
             name = f"frame_{i:03d}.png"
-            Image.fromarray(image, mode="RGBA").save(temporary / name, compress_level=4)
+            image = (torch.cat([rgb, alpha]).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            Image.fromarray(image).save(temporary / name, compress_level=4)
             k = clip.cameras.intrinsics[i].tolist()
             entry = {
                 "file_path": name,
@@ -160,11 +175,12 @@ def save_clip(clip: OrbitalClip, folder: str | Path) -> Path:
     return folder
 
 
-def load_clip(path: str | Path) -> OrbitalClip:
+def load_clip(path: str | Path, *, static: bool = False) -> OrbitalClip:
     """Read a *clip argument*.
 
     One of: a folder with `transforms.json`; a transforms JSON file; a folder rendered by Diffusion4D
-    (`multi_frame*.png` with `multi*.json` or `transforms_multi.json`).
+    (`multi_frame*.png` with `multi*.json` or `transforms_multi.json`). Transforms without times are spread evenly over
+    [0, 1]; `static` says that they show one moment, and sets them to 0.
     Raises InputError (one line) for anything missing, damaged or contradictory.
     """
     path = Path(path)
@@ -172,7 +188,7 @@ def load_clip(path: str | Path) -> OrbitalClip:
         candidates = [path / "transforms.json", path / "transforms_multi.json"]
         document = next((c for c in candidates if c.is_file()), None)
         if document is not None:
-            return _load_transforms(document)
+            return _load_transforms(document, static=static)
         if any(path.glob("multi_frame*.png")):
             return _load_diffusion4d(path)
         raise InputError(
@@ -184,17 +200,14 @@ def load_clip(path: str | Path) -> OrbitalClip:
             raise InputError(
                 f"{path}: expected a clip folder or a transforms .json file, got a {path.suffix or 'plain'} file"
             )
-        return _load_transforms(path)
+        return _load_transforms(path, static=static)
     raise InputError(f"{path}: no such file or folder; expected a clip (folder with transforms.json, or the JSON file)")
 
 
 def _read_json(path: Path) -> dict:
     if path.stat().st_size > 64 * 2**20:
         raise InputError(f"{path}: larger than 64 MiB, expected a transforms file; check the path")
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: expected JSON, but it does not parse ({error}); write it again") from error
+    document = parse_json(path.read_bytes(), source=path)
     if not isinstance(document, dict):
         raise InputError(f"{path}: expected a JSON object with 'frames', got a {type(document).__name__}")
     return document
@@ -203,134 +216,101 @@ def _read_json(path: Path) -> dict:
 def _resolve_frame(base: Path, name: object, source: Path) -> Path:
     """A frame file inside `base`; NeRF files leave out the suffix. Paths that leave the folder are refused."""
     if not isinstance(name, str) or not name:
-        raise InputError(f"{source}: every frame needs a 'file_path' string, got {name!r}")
+        raise InputError(f"{source}: every frame needs a 'file_path' string, got {name!r:.80}")
     root = base.resolve()
     for candidate in (base / name, base / f"{name}.png"):
-        resolved = candidate.resolve()
+        try:
+            resolved = candidate.resolve()
+            found = resolved.is_file()
+        except (OSError, RuntimeError, ValueError):  # longer than the system allows, a null byte, a loop of links
+            continue
         if not resolved.is_relative_to(root):
             raise InputError(
-                f"{source}: frame path {name!r} leaves the clip's folder; frames must lie beside the JSON file"
+                f"{source}: frame path {name!r:.80} leaves the clip's folder; frames must lie beside the JSON file"
             )
-        if resolved.is_file():
+        if found:
             return resolved
-    raise InputError(f"{source}: frame {name!r} does not exist; cameras and frames disagree, render the clip again")
+    raise InputError(f"{source}: frame {name!r:.80} does not exist; cameras and frames disagree, render the clip again")
 
 
-def load_rgba(path: str | Path) -> Tensor:
-    """(4, h, w) in [0, 1] from an image file; alpha is 1 where the file has none. Raises InputError."""
-    path = Path(path)
-    try:
-        with Image.open(path) as image:
-            if max(image.size) > MAX_SIDE:
+def _load_frames(files: list[Path], source: Path) -> Tensor:
+    """(t, 4, h, w) RGBA in [0, 1] of images that have one size and, together, at most MAX_PIXELS pixels."""
+    frames = torch.empty(0)
+    for i, file in enumerate(files):
+        image = load_rgba(file)
+        _, height, width = image.shape
+        if i == 0:
+            if len(files) * height * width > MAX_PIXELS:
                 raise InputError(
-                    f"{path}: {image.size[0]} x {image.size[1]} pixels, at most {MAX_SIDE} a side are read"
+                    f"{source}: {len(files)} frames of {width} x {height} are {len(files) * height * width / 1e6:.0f} "
+                    f"million pixels, at most {MAX_PIXELS / 1e6:.0f} million are read; take fewer or smaller frames"
                 )
-            array = np.asarray(image.convert("RGBA"))
-    except InputError:
-        raise
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; expected an image") from error
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        raise InputError(f"{path}: cannot be read as an image ({error}); expected a PNG, JPEG or WebP") from error
-    return torch.from_numpy(array.copy()).permute(2, 0, 1).float() / 255
+            frames = torch.empty(len(files), *image.shape)
+        elif image.shape != frames.shape[1:]:
+            raise InputError(
+                f"{source}: frame {i} is {width} x {height}, frame 0 is {frames.shape[3]} x {frames.shape[2]}; "
+                "all frames must have one size"
+            )
+        frames[i] = image
+    return frames
 
 
-def _load_transforms(path: Path) -> OrbitalClip:
-    document = _read_json(path)
+def _frame_records(document: dict, path: Path) -> list[dict]:
     frames = document.get("frames")
     if not isinstance(frames, list) or not frames:
         raise InputError(f"{path}: expected a non-empty list 'frames', got {type(frames).__name__}")
     if len(frames) > MAX_FRAMES:
         raise InputError(f"{path}: {len(frames)} frames, at most {MAX_FRAMES} are read; split the clip")
-    images, matrices, ks, times, depths = [], [], [], [], []
     for i, frame in enumerate(frames):
         if not isinstance(frame, dict):
             raise InputError(f"{path}: frame {i} is not an object")
-        image = load_rgba(_resolve_frame(path.parent, frame.get("file_path"), path))
-        if images and image.shape != images[0].shape:
-            raise InputError(
-                f"{path}: frame {i} is {image.shape[2]} x {image.shape[1]}, frame 0 is "
-                f"{images[0].shape[2]} x {images[0].shape[1]}; all frames must have one size"
-            )
-        images.append(image)
-        matrices.append(_matrix(frame.get("transform_matrix"), path, i))
-        ks.append(_intrinsics({**document, **frame}, image.shape[2], image.shape[1], path))
-        times.append(_time(frame, i, len(frames), path))
-        if isinstance(frame.get("depth_file_path"), str):
-            depths.append(_depth(_resolve_frame(path.parent, frame["depth_file_path"], path), image.shape))
-    rgba = torch.stack(images)
-    height, width = rgba.shape[-2:]
+    return frames
+
+
+def _load_transforms(path: Path, *, static: bool) -> OrbitalClip:
+    document = _read_json(path)
+    records = _frame_records(document, path)
+    times = transforms.times(records, static=static, source=path)
+    matrices = [transforms.matrix(r.get("transform_matrix"), source=path, frame=i) for i, r in enumerate(records)]
+    frames = _load_frames([_resolve_frame(path.parent, r.get("file_path"), path) for r in records], path)
+    height, width = frames.shape[-2:]
     stated = (document.get("w", width), document.get("h", height))
     if stated != (width, height):
         raise InputError(
-            f"{path}: says {stated[0]} x {stated[1]} pixels, the frames are {width} x {height}; render again"
+            f"{path}: says {stated[0]!r:.20} x {stated[1]!r:.20} pixels, the frames are {width} x {height}; render again"
         )
-    cameras = Cameras.from_opengl(torch.stack(matrices), torch.stack(ks), width=width, height=height)
-    caption, m = document.get("caption"), document.get("motion_magnitude")
+    ks = [transforms.intrinsics(document, r, width=width, height=height, source=path) for r in records]
     return OrbitalClip(
-        rgb=rgba[:, :3],
-        alpha=rgba[:, 3:],
-        cameras=cameras,
-        times=torch.tensor(times, dtype=torch.float32),
-        depth=torch.stack(depths) if len(depths) == len(frames) else None,
-        caption=caption if isinstance(caption, str) else None,
-        motion_magnitude=float(m) if isinstance(m, int | float) else None,
+        rgb=frames[:, :3],
+        alpha=frames[:, 3:],
+        cameras=Cameras.from_opengl(torch.stack(matrices), torch.stack(ks), width=width, height=height),
+        times=times,
+        depth=_load_depths(records, path, frames.shape),
+        caption=transforms.text(document, "caption"),
+        motion_magnitude=transforms.number(document, "motion_magnitude", source=path),
     )
 
 
-def _matrix(value: object, path: Path, i: int) -> Tensor:
-    try:
-        matrix = torch.tensor(value, dtype=torch.float32)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path}: frame {i} needs a 4 x 4 'transform_matrix' of numbers") from error
-    if matrix.shape == (3, 4):
-        matrix = torch.cat([matrix, torch.tensor([[0.0, 0, 0, 1]])])
-    if matrix.shape != (4, 4) or not torch.isfinite(matrix).all():
-        raise InputError(f"{path}: frame {i} needs a finite 4 x 4 'transform_matrix', got shape {tuple(matrix.shape)}")
-    rotation = matrix[:3, :3]
-    if not torch.allclose(rotation @ rotation.T, torch.eye(3), atol=1e-3) or torch.linalg.det(rotation) < 0:
-        raise InputError(f"{path}: frame {i} has a 'transform_matrix' whose 3 x 3 part is not a rotation")
-    return matrix
-
-
-def _number(record: dict, key: str) -> float | None:
-    value = record.get(key)
-    return (
-        float(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        else None
-    )
-
-
-def _intrinsics(record: dict, width: int, height: int, path: Path) -> Tensor:
-    focal_x = _number(record, "fl_x")
-    angle = _number(record, "camera_angle_x")
-    if focal_x is None and angle is not None and 0 < angle < math.pi:
-        focal_x = width / (2 * math.tan(angle / 2))
-    if focal_x is None or focal_x <= 0:
-        raise InputError(f"{path}: expected intrinsics 'fl_x' (pixels) or 'camera_angle_x' (radians), found neither")
-    focal_y = _number(record, "fl_y") or focal_x
-    cx, cy = _number(record, "cx"), _number(record, "cy")
-    cx, cy = (width / 2 if cx is None else cx), (height / 2 if cy is None else cy)
-    return torch.tensor([[focal_x, 0, cx], [0, focal_y, cy], [0, 0, 1]], dtype=torch.float32)
-
-
-def _time(frame: dict, i: int, count: int, path: Path) -> float:
-    if "time" not in frame:
-        return i / max(count - 1, 1)
-    time = _number(frame, "time")
-    if time is None or not -1e-6 <= time <= 1 + 1e-6:
-        raise InputError(f"{path}: frame {i} has time {frame['time']!r}, expected a number in [0, 1]")
-    return min(max(time, 0.0), 1.0)
+def _load_depths(records: list[dict], path: Path, shape: torch.Size) -> Tensor | None:
+    """(t, 1, h, w), or None where no frame has a depth, or (with a warning) only some have."""
+    names = [r["depth_file_path"] for r in records if isinstance(r.get("depth_file_path"), str)]
+    if not names:
+        return None
+    if len(names) < len(records):
+        _LOG.warning("%s: %d of %d frames have a depth; it is left out for all", path, len(names), len(records))
+        return None
+    return torch.stack([_depth(_resolve_frame(path.parent, name, path), shape[-2:]) for name in names])
 
 
 def _depth(path: Path, shape: torch.Size) -> Tensor:
+    if path.stat().st_size > 8 * shape.numel() + 2**16:
+        raise InputError(f"{path}: larger than a depth array of {tuple(shape)}; render the clip again")
     try:
         depth = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
     except Exception as error:
         raise InputError(f"{path}: cannot be read as a float depth array ({error})") from error
-    if depth.shape != shape[1:]:
-        raise InputError(f"{path}: depth is {tuple(depth.shape)}, its frame is {tuple(shape[1:])}")
+    if depth.shape != shape:
+        raise InputError(f"{path}: depth is {tuple(depth.shape)}, its frame is {tuple(shape)}")
     return depth[None]
 
 
@@ -342,38 +322,33 @@ def _frame_number(path: Path) -> int:
 def _load_diffusion4d(folder: Path) -> OrbitalClip:
     """Diffusion4D's published layout: `multi_frame{i}.png` and one `multi{i}.json` a frame (x, y, z, origin, x_fov)."""
     images = sorted(folder.glob("multi_frame*.png"), key=_frame_number)
-    rgba, matrices, ks = [], [], []
-    for i, image_path in enumerate(images):
-        number = _frame_number(image_path)
-        candidates = [folder / f"multi{number}.json", folder / f"multi_frame{number}.json"]
-        source = next((c for c in candidates if c.is_file()), None)
-        if source is None:
-            raise InputError(
-                f"{folder}: {image_path.name} has no camera file multi{number}.json; cameras and frames disagree"
-            )
+    if len(images) > MAX_FRAMES:
+        raise InputError(f"{folder}: {len(images)} frames, at most {MAX_FRAMES} are read; split the clip")
+    sources = [_diffusion4d_camera_file(folder, image) for image in images]
+    frames = _load_frames(images, folder)
+    height, width = frames.shape[-2:]
+    matrices, ks = [], []
+    for i, source in enumerate(sources):
         record = _read_json(source)
-        image = load_rgba(image_path)
-        if rgba and image.shape != rgba[0].shape:
-            raise InputError(f"{image_path}: its size differs from the first frame's; all frames must have one size")
-        rgba.append(image)
         if "transform_matrix" in record:
-            matrices.append(_matrix(record["transform_matrix"], source, i))
+            matrices.append(transforms.matrix(record["transform_matrix"], source=source, frame=i))
         else:
-            try:
-                columns = [record[k] for k in ("x", "y", "z", "origin")]
-            except KeyError as error:
-                raise InputError(
-                    f"{source}: expected keys x, y, z, origin (camera axes and centre), {error} is missing"
-                ) from error
             # The authors write the OpenCV-like axes x right, y down, z forward; OpenGL flips y and z.
-            m = torch.eye(4)
-            for j, column in enumerate(columns):
-                m[:3, j] = torch.tensor(column, dtype=torch.float32)
-            matrices.append(_matrix((m @ torch.diag(torch.tensor([1.0, -1, -1, 1]))).tolist(), source, i))
-        fov = _number(record, "x_fov") or 2 * math.atan(18 / 50)
-        focal = image.shape[2] / (2 * math.tan(fov / 2))
-        ks.append(torch.tensor([[focal, 0, image.shape[2] / 2], [0, focal, image.shape[1] / 2], [0, 0, 1]]))
-    frames = torch.stack(rgba)
-    cameras = Cameras.from_opengl(torch.stack(matrices), torch.stack(ks), width=frames.shape[3], height=frames.shape[2])
+            pose = transforms.axes_and_centre(record, source=source) @ OPENGL_FROM_OPENCV
+            matrices.append(transforms.matrix(pose.tolist(), source=source, frame=i))
+        fov = {"camera_angle_x": transforms.angle(record, "x_fov", source=source) or 2 * math.atan(18 / 50)}
+        ks.append(transforms.intrinsics(fov, {}, width=width, height=height, source=source))
+    cameras = Cameras.from_opengl(torch.stack(matrices), torch.stack(ks), width=width, height=height)
     times = torch.arange(len(frames)) / max(len(frames) - 1, 1)
     return OrbitalClip(rgb=frames[:, :3], alpha=frames[:, 3:], cameras=cameras, times=times)
+
+
+def _diffusion4d_camera_file(folder: Path, image: Path) -> Path:
+    number = _frame_number(image)
+    candidates = [folder / f"multi{number}.json", folder / f"multi_frame{number}.json"]
+    found = next((c for c in candidates if c.is_file()), None)
+    if found is None:
+        raise InputError(
+            f"{folder}: {image.name} has no camera file multi{number}.json; cameras and frames disagree, render again"
+        )
+    return found

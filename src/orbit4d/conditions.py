@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .clip import OrbitalClip, load_rgba
+from .clip import OrbitalClip
 from .errors import InputError
+from .images import load_rgba
 
 WORKING_SIDE = 512
 """Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
@@ -19,6 +21,8 @@ KEY = 0.05
 """Largest channel difference from the background colour up to which a pixel counts as background."""
 UNIFORM_SHARE = 0.85
 """Share of the border that must have the background colour; the object may touch the rest."""
+VISIBLE = 0.1
+"""Alpha above which a pixel counts for the object's bounding box."""
 
 
 def load_condition_image(path: str | Path, *, mask: str | Path | None = None, size: int = 256) -> Tensor:
@@ -30,8 +34,9 @@ def load_condition_image(path: str | Path, *, mask: str | Path | None = None, si
     """
     rgba = load_rgba(path)
     if mask is not None:
-        rgba = torch.cat([rgba[:3], _load_mask(mask, rgba)])
-        rgba = _limited(rgba)
+        rgba = _limited(torch.cat([rgba[:3], _load_mask(mask, rgba)]))
+        if not bool((rgba[3] > VISIBLE).any()):
+            raise InputError(f"--mask: {mask} marks only scattered pixels; expected one white area on the object")
     else:
         rgba = _limited(rgba)
         if not _has_useful_alpha(rgba[3]):
@@ -76,9 +81,14 @@ def cut_out(rgb: Tensor) -> Tensor | None:
 
 
 def centred(rgba: Tensor, *, size: int, margin: float = MARGIN) -> Tensor:
-    """(4, size, size): the object of straight (4, h, w) `rgba`, bounding box centred, side (1 - 2 margin) size."""
-    rows = (rgba[3] > 0.1).any(dim=1).nonzero().flatten()
-    columns = (rgba[3] > 0.1).any(dim=0).nonzero().flatten()
+    """(4, size, size): the object of straight (4, h, w) `rgba`, bounding box centred, side (1 - 2 margin) size.
+
+    Some alpha must exceed VISIBLE.
+    """
+    rows = (rgba[3] > VISIBLE).any(dim=1).nonzero().flatten()
+    columns = (rgba[3] > VISIBLE).any(dim=0).nonzero().flatten()
+    if not len(rows):
+        raise ValueError(f"rgba must have some alpha above {VISIBLE}, got at most {float(rgba[3].max())}")
     top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     side = max(bottom - top, right - left) / (1 - 2 * margin)
     # Output pixel centres -> normalised input coordinates of grid_sample (align_corners=False: edges at -1 and 1).
@@ -95,31 +105,24 @@ def centred(rgba: Tensor, *, size: int, margin: float = MARGIN) -> Tensor:
 
 
 def with_foreground(clip: OrbitalClip) -> OrbitalClip:
-    """The clip with an alpha channel: its own if it has one, else each frame's uniform background is removed.
+    """The clip with an alpha channel: each frame's own if it has one, else its uniform background is removed.
 
     Raises InputError when some frame has neither.
     """
-    if bool((clip.alpha < 0.5).flatten(1).any(dim=1).all()):
+    opaque = [i for i, alpha in enumerate(clip.alpha) if not bool((alpha < 0.5).any())]
+    if not opaque:
         return clip
-    frames = []
-    for i, frame in enumerate(clip.rgb):
-        cut = cut_out(frame)
+    rgb, alpha = clip.rgb.clone(), clip.alpha.clone()
+    for i in opaque:
+        cut = cut_out(rgb[i])
         if cut is None:
             raise InputError(
                 f"clip: frame {i} has no alpha channel and no uniform background, so its object cannot be told; "
                 "pass RGBA frames"
             )
-        frames.append(cut)
-    rgba = torch.stack(frames)
-    return OrbitalClip(
-        rgb=rgba[:, :3],
-        alpha=rgba[:, 3:],
-        cameras=clip.cameras,
-        times=clip.times,
-        depth=clip.depth,
-        caption=clip.caption,
-        motion_magnitude=clip.motion_magnitude,
-    )
+        rgb[i], alpha[i] = cut[:3], cut[3:]
+    depth = None if clip.depth is None else clip.depth * (alpha > 0)
+    return replace(clip, rgb=rgb, alpha=alpha, depth=depth)
 
 
 def _load_mask(path: str | Path, rgba: Tensor) -> Tensor:
@@ -130,8 +133,11 @@ def _load_mask(path: str | Path, rgba: Tensor) -> Tensor:
             "they must have one size"
         )
     alpha = mask[3:] if _has_useful_alpha(mask[3]) else mask[:3].mean(dim=0, keepdim=True)
-    if not float((alpha > 0.5).float().mean()) > 0.0005:
+    share = float((alpha > 0.5).float().mean())
+    if not share > 0.0005:
         raise InputError(f"--mask: {path} marks no object; expected white (or opaque) pixels where the object is")
+    if share == 1:
+        raise InputError(f"--mask: {path} marks the whole image; expected black pixels where the background is")
     return alpha
 
 

@@ -1,13 +1,18 @@
-"""Writing so that nothing is ever half-written: everything goes beside its destination first and is then renamed."""
+"""Writing so that nothing is ever half-written: everything goes beside its destination first and is then renamed.
+
+And the one way to parse JSON that a user brings: whatever is wrong with it is one line.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
@@ -17,9 +22,11 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
     """Yield a temporary file path beside `destination`; it is renamed onto it when the block ends without an error.
 
     The temporary name keeps the suffix, so that writers that choose a format by suffix work.
-    Raises InputError when the folder cannot be written.
+    Raises InputError when `destination` is a folder or its folder cannot be written.
     """
     destination = Path(destination)
+    if destination.is_dir():
+        raise InputError(f"{destination}: expected a file (or nothing) there, found a folder; choose another name")
     ensure_writable_parent(destination)
     handle, name = tempfile.mkstemp(prefix=f".{destination.stem}.", suffix=destination.suffix, dir=destination.parent)
     os.close(handle)
@@ -37,12 +44,10 @@ def atomic_folder(destination: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside `destination`; it replaces `destination` when the block ends without an error.
 
     Only a folder that is empty or that an earlier call wrote should be passed: an existing one is replaced whole.
-    Raises InputError when `destination` is a file or its parent cannot be written.
+    Raises InputError when `destination` cannot be replaced (see `replaceable_folder`) or its parent cannot be written.
     """
-    destination = Path(destination)
+    destination = replaceable_folder(destination)
     ensure_writable_parent(destination)
-    if destination.exists() and not destination.is_dir():
-        raise InputError(f"{destination}: expected a folder (or nothing) there, found a file; choose another name")
     temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     old = None
     try:
@@ -63,6 +68,28 @@ def atomic_folder(destination: str | Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
 
 
+def replaceable_folder(path: str | Path, *, argument: str = "output") -> Path:
+    """`path` as an absolute path without links, where a folder can be put by renaming.
+
+    Raises InputError, naming `argument`, for a file, a mount point, and the current folder or one above it: whoever
+    stands in a folder that is renamed away is left in one that no longer exists.
+    """
+    try:
+        resolved, current = Path(path).resolve(), Path.cwd()
+    except (OSError, RuntimeError, ValueError) as error:  # a deleted current folder, a loop of links, a null byte
+        raise InputError(f"{argument}: {path} names no folder ({error}); choose another name") from error
+    if resolved.is_symlink() or (resolved.exists() and not resolved.is_dir()):
+        raise InputError(f"{argument}: {path} is a file, expected a folder or nothing there; choose another name")
+    if current.is_relative_to(resolved):
+        raise InputError(
+            f"{argument}: {path} is the current folder or one above it ({resolved}), which cannot be replaced; "
+            "name a folder inside it"
+        )
+    if resolved.is_mount():
+        raise InputError(f"{argument}: {path} is a mount point, which cannot be replaced; name a folder inside it")
+    return resolved
+
+
 def ensure_writable_parent(path: Path) -> None:
     """Create the folder that will hold `path`. Raises InputError when that is impossible."""
     try:
@@ -73,3 +100,19 @@ def ensure_writable_parent(path: Path) -> None:
         ) from error
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: its folder is not writable; choose an --out you can write")
+
+
+def parse_json(text: str | bytes, *, source: str | Path) -> Any:
+    """The value of JSON from a file that may hold anything; integers beyond a float's range become infinite floats.
+
+    Raises InputError, naming `source`, for what does not parse, nesting too deep included.
+    """
+    try:
+        return json.loads(text, parse_int=_bounded_int)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{source}: expected JSON, but it does not parse ({error}); write it again") from error
+
+
+def _bounded_int(digits: str) -> int | float:
+    """Longer integers raise in `int` (4,300 digits) or in `float` (309), far from where they were read."""
+    return int(digits) if len(digits) < 300 else float(digits)

@@ -14,7 +14,14 @@ from .clip import OrbitalClip, load_clip, save_clip
 from .conditions import load_condition_image, with_foreground
 from .errors import InputError
 from .files import ensure_writable_parent
-from .outputs import CLIP_FILES, check_replaceable, created_parents_removed_on_error, output_folder, write_report
+from .outputs import (
+    CLIP_FILES,
+    check_pixels,
+    check_replaceable,
+    created_parents_removed_on_error,
+    output_folder,
+    write_report,
+)
 from .report import StageTimer, hardware, peak_memory_mib, versions
 
 if TYPE_CHECKING:
@@ -140,8 +147,7 @@ def reconstruct(
 
     Args:
         clip: an OrbitalClip or a clip argument (a folder with transforms.json, a transforms JSON file, or a folder
-        rendered by
-            Diffusion4D). Frames need an alpha channel or a uniform background.
+            rendered by Diffusion4D). Frames need an alpha channel or a uniform background.
         static_clip: the same object with time frozen, if there is one.
         steps: optimisation steps; None chooses by size. size: larger image side to fit at; None keeps the clip's.
 
@@ -159,7 +165,7 @@ def reconstruct(
             size = size or min(max(moving.cameras.width, moving.cameras.height), MAX_RECONSTRUCT_SIZE)
             moving = moving.resized(size)
             if static_clip is not None:
-                still = static_clip if isinstance(static_clip, OrbitalClip) else load_clip(static_clip)
+                still = static_clip if isinstance(static_clip, OrbitalClip) else load_clip(static_clip, static=True)
                 static_clip = with_foreground(still).resized(size)
 
         # 2. Construct the dynamic Gaussians
@@ -205,9 +211,10 @@ def render_asset(
         raise InputError(f"--azimuth: expected -360 to 360 degrees, got {azimuth}")
     if not -89 <= elevation <= 89:
         raise InputError(f"--elevation: expected -89 to 89 degrees, got {elevation}")
-    check_replaceable(out, files=CLIP_FILES)
-    with created_parents_removed_on_error(Path(out)):
-        ensure_writable_parent(Path(out))
+    check_pixels(frames=frames, size=size)
+    folder = check_replaceable(out, files=CLIP_FILES)
+    with created_parents_removed_on_error(folder):
+        ensure_writable_parent(folder)
         clip = render_clip(
             asset,
             trajectory=trajectory,
@@ -220,19 +227,28 @@ def render_asset(
             loop=loop,
             hide=hide,
         )
-        save_clip(clip, out)
+        save_clip(clip, folder)
     return clip
 
 
 def load_static(path: str | Path) -> OrbitalClip:
-    """A static orbit from a GLB (its pose at time 0, rendered) or from a clip argument. Raises InputError."""
+    """A static orbit from a GLB (its pose at time 0, rendered) or from a clip argument, whose frames show one moment.
+
+    Raises InputError for bad files and for clips in which time passes.
+    """
     path = Path(path)
     if path.suffix.lower() in (".glb", ".gltf"):
         from .data.render import render_clip
 
         return render_clip(path, trajectory="static", frames=24, size=128)
-    clip = with_foreground(load_clip(path))
-    return replace(clip, times=torch.zeros_like(clip.times))
+    clip = load_clip(path, static=True)
+    first, last = float(clip.times.min()), float(clip.times.max())
+    if last - first > 1e-4:
+        raise InputError(
+            f"--static: {path} runs from time {first:.3g} to {last:.3g}, expected one moment seen from all around; "
+            "pass a static orbit (`orbit4d render --trajectory static`) or the GLB itself"
+        )
+    return replace(with_foreground(clip), times=torch.zeros_like(clip.times))
 
 
 def _check_conditions(

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ..cameras import WORLD_FROM_GLTF
 from ..errors import InputError
 from .gltf_animation import Animation, read_animations, sample
 from .gltf_container import Container
 from .gltf_scene import Node, Primitive, Skin, read_scene
 
 ALTERNATIVES = "@alternatives"
-WORLD_FROM_GLTF = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], dtype=np.float32)
+MAX_COORDINATE = 1e18
+"""Larger entries of a node's matrix overflow single precision once squared."""
+_AXES = WORLD_FROM_GLTF[:3, :3].numpy()
 
 
 @dataclass(kw_only=True)
@@ -47,7 +50,10 @@ class Asset:
         return sum(len(p.indices) // 3 for p in self.primitives)
 
     def pose(self, animation: int | None, seconds: float) -> Posed:
-        """Vertices at `seconds` of animation number `animation` (None: the rest pose), in the z-up world."""
+        """Vertices at `seconds` of animation number `animation` (None: the rest pose), in the z-up world.
+
+        Raises InputError when nested transforms overflow there.
+        """
         matrices, morphs = self._world_matrices(animation, seconds)
         positions, normals = [], []
         for p in self.primitives:
@@ -60,8 +66,8 @@ class Asset:
                 m = matrices[p.node]
                 v, n = v @ m[:3, :3].T + m[:3, 3], n @ np.linalg.pinv(m[:3, :3])
             n = n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12)
-            positions.append(np.nan_to_num(v.astype(np.float32) @ WORLD_FROM_GLTF.T, posinf=0, neginf=0))
-            normals.append(np.nan_to_num(n.astype(np.float32) @ WORLD_FROM_GLTF.T, posinf=0, neginf=0))
+            positions.append(np.nan_to_num(v.astype(np.float32) @ _AXES.T, posinf=0, neginf=0))
+            normals.append(np.nan_to_num(n.astype(np.float32) @ _AXES.T, posinf=0, neginf=0))
         return Posed(positions=positions, normals=normals)
 
     def _world_matrices(self, animation: int | None, seconds: float) -> tuple[np.ndarray, dict[int, np.ndarray]]:
@@ -80,12 +86,20 @@ class Asset:
                 values[channels.path][channels.nodes] = sampled
                 fixed[channels.nodes] = False
         out = _compose(values["translation"], values["rotation"], values["scale"])
-        for i in self.order:
-            node = self.nodes[i]
-            if fixed[i] and node.matrix is not None:
-                out[i] = node.matrix
-            if node.parent >= 0:
-                out[i] = out[node.parent] @ out[i]
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below, in one line
+            for i in self.order:
+                node = self.nodes[i]
+                if fixed[i] and node.matrix is not None:
+                    out[i] = node.matrix
+                if node.parent >= 0:
+                    out[i] = out[node.parent] @ out[i]
+        wild = ~(np.abs(out) <= MAX_COORDINATE).all(axis=(1, 2))
+        if wild.any():
+            i = int(np.flatnonzero(wild)[0])
+            raise InputError(
+                f"{self.name}: the transforms above node {i} {self.nodes[i].name[:60]!r} overflow at {seconds:.3g} s; "
+                "apply the scales and export the file again"
+            )
         return out, morphs
 
 

@@ -51,6 +51,10 @@ def read_animations(file: Container, node_count: int) -> list[Animation]:
         for channel in record.get("channels", []):
             target = channel.get("target", {})
             node, path = target.get("node"), target.get("path")
+            if node is not None and (isinstance(node, bool) or not isinstance(node, int)):
+                raise InputError(
+                    f"{file.path}: animation {i} moves node {str(node)[:20]}, expected its number; export the file again"
+                )
             if node is None or not 0 <= node < node_count or path not in (*_WIDTHS, "weights"):
                 continue
             sampler = record["samplers"][channel["sampler"]]

@@ -152,15 +152,16 @@ def _depth_first(file: Container, nodes: list[Node], roots: list[int]) -> list[i
 
 
 def _skin(file: Container, record: dict, nodes: int) -> Skin:
-    joints = np.array(record["joints"], dtype=np.int64)
-    if joints.ndim != 1 or not len(joints) or joints.max() >= nodes or joints.min() < 0:
+    joints = np.array(record["joints"])
+    whole = np.issubdtype(joints.dtype, np.integer)
+    if not whole or joints.ndim != 1 or not len(joints) or joints.max() >= nodes or joints.min() < 0:
         raise InputError(f"{file.path}: a skin names joints that do not exist; export the file again")
     inverse = np.tile(np.eye(4), (len(joints), 1, 1))
     if "inverseBindMatrices" in record:
         inverse = file.accessor(record["inverseBindMatrices"], width=16).reshape(-1, 4, 4).transpose(0, 2, 1)
         if len(inverse) < len(joints):
             raise InputError(f"{file.path}: a skin of {len(joints)} joints has {len(inverse)} inverse bind matrices")
-    return Skin(joints=joints, inverse=inverse[: len(joints)].astype(float))
+    return Skin(joints=joints.astype(np.int64), inverse=inverse[: len(joints)].astype(float))
 
 
 def _primitive(file: Container, node: int, mesh: dict, p: dict, materials: Materials, skins: list[Skin]) -> Primitive:
@@ -201,7 +202,7 @@ def _primitive(file: Container, node: int, mesh: dict, p: dict, materials: Mater
     rest = np.array(record.get("weights", mesh.get("weights", [0.0] * len(morphs))), dtype=np.float32)
     joints = weights = skin = None
     if "skin" in record and "JOINTS_0" in attributes and "WEIGHTS_0" in attributes:
-        skin = int(record["skin"])
+        skin = record["skin"]
         file.record("skins", skin)
         k = 0
         sets = []

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, parse_json
 from .glb_writer import write_skinned_glb
 from .toybox_kinds import BUILDERS
 from .toybox_motions import MOTIONS, animate
@@ -63,7 +63,11 @@ class Toy:
 
 
 def make_toy(seed: int, *, kind: str | None = None, motion: str | None = None) -> Toy:
-    """Make the toy of this seed; the same arguments give the same bytes. Raises InputError for unknown kinds or motions."""
+    """Make the toy of this seed; the same arguments give the same bytes.
+
+    Raises InputError for a negative seed and for unknown kinds or motions.
+    """
+    _check_seed(seed)
     rng = np.random.default_rng([VERSION, seed])
     drawn_kind, drawn = KINDS[rng.integers(len(KINDS))], rng.integers(1 << 30)
     kind = kind or drawn_kind
@@ -92,9 +96,11 @@ def make_toy(seed: int, *, kind: str | None = None, motion: str | None = None) -
 def write_toybox(folder: str | Path, *, count: int, seed: int = 0, progress: bool = True) -> list[Path]:
     """Write `count` toys and `manifest.json` into `folder`: kinds and motions in turn, so that all are covered.
 
-    Resumable: files already listed in the manifest with the same seed are kept. Raises InputError for a bad count or folder.
+    Resumable: files already listed in the manifest with the same seed are kept. Raises InputError for a bad count, seed
+    or folder.
     """
     folder = Path(folder)
+    _check_seed(seed)
     if not 1 <= count <= MAX_COUNT:
         raise InputError(f"--count: expected 1 to {MAX_COUNT}, got {count}")
     if folder.exists() and not folder.is_dir():
@@ -106,8 +112,8 @@ def write_toybox(folder: str | Path, *, count: int, seed: int = 0, progress: boo
     known = {}
     if manifest.is_file():
         try:
-            known = {e["file"]: e for e in json.loads(manifest.read_text())["toys"]}
-        except (ValueError, KeyError, TypeError) as error:
+            known = {e["file"]: e for e in parse_json(manifest.read_bytes(), source=manifest)["toys"]}
+        except (LookupError, TypeError, ValueError) as error:
             raise InputError(f"{manifest}: not a toybox manifest ({error}); choose another --out") from error
     entries, paths = [], []
     for i in tqdm(range(count), desc="toybox", unit="toy", disable=not progress):
@@ -115,7 +121,7 @@ def write_toybox(folder: str | Path, *, count: int, seed: int = 0, progress: boo
         motion = MOTIONS[kind][i // len(KINDS) % len(MOTIONS[kind])]
         path = folder / f"toy_{i:06d}.glb"
         entry = known.get(path.name)
-        if not (path.is_file() and entry and entry["seed"] == seed + i and entry.get("version") == VERSION):
+        if not (path.is_file() and entry and entry.get("seed") == seed + i and entry.get("version") == VERSION):
             toy = make_toy(seed + i, kind=kind, motion=motion)
             with atomic_path(path) as temporary:
                 temporary.write_bytes(toy.glb)
@@ -133,3 +139,8 @@ def write_toybox(folder: str | Path, *, count: int, seed: int = 0, progress: boo
             with atomic_path(manifest) as temporary:
                 temporary.write_text(json.dumps({"toys": entries}, indent=0))
     return paths
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**63:
+        raise InputError(f"--seed: expected a number from 0 to 2^63 - 1, got {seed}")

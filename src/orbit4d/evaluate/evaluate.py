@@ -18,7 +18,10 @@ from ..report import hardware, versions
 from ..splat.gaussians import Gaussians4D
 from .metrics import SSIM_WINDOW, composite, foreground_psnr, motion_magnitude, psnr, ssim
 
+OPAQUE = 0.999
+"""A clip whose alpha is nowhere below this has no alpha channel: nobody knows what of it is foreground."""
 METRICS = ("psnr", "foreground_psnr", "ssim")
+NO_ALPHA = "the clip has no alpha channel (it is opaque everywhere), so its foreground PSNR is not available"
 FRAME_FILES = r"(pred|gt)_\d{3,}\.png"
 
 
@@ -69,10 +72,9 @@ def evaluate_scene(
         save_frames: folder for `pred_000.png`, `gt_000.png`... on white, numbered by the clip's frames; it must be new,
             empty or one that this function wrote.
 
-    Returns: a JSON-ready dict: `mean` and `frames` (psnr and foreground_psnr in dB, ssim; a figure is None where it
-    is not
-    defined: no foreground pixel, or identical images), `samples`, `resolution`, `versions`, `hardware`. `mean` averages
-    the per-frame figures that are defined; `samples` counts them.
+    Returns: a JSON-ready dict: `mean` and `frames` (psnr and foreground_psnr in dB, ssim; a figure is None where it is
+    not defined: no foreground pixel, a clip without alpha, or identical images), `samples`, `notes`, `resolution`,
+    `versions`, `hardware`. `mean` averages the per-frame figures that are defined; `samples` counts them.
     """
     numbers = _frame_numbers(frames, len(clip))
     if min(clip.rgb.shape[-2:]) < SSIM_WINDOW:
@@ -86,7 +88,7 @@ def evaluate_scene(
     prediction, _ = render_scene(scene, chosen.cameras, chosen.times)
     scores = {
         "psnr": psnr(prediction, target).tolist(),
-        "foreground_psnr": foreground_psnr(prediction, target, chosen.alpha).tolist(),
+        "foreground_psnr": _foreground_scores(prediction, target, clip, chosen.alpha),
         "ssim": ssim(prediction, target).tolist(),
     }
     if save_frames is not None:
@@ -98,6 +100,7 @@ def evaluate_scene(
             {"frame": number, "time": _rounded(float(chosen.times[i])), **{m: _rounded(scores[m][i]) for m in METRICS}}
             for i, number in enumerate(numbers)
         ],
+        "notes": [NO_ALPHA] if _is_opaque(clip) else [],
         "resolution": [clip.cameras.width, clip.cameras.height],
         "background": "white",
         "gaussians": len(scene.canonical),
@@ -114,7 +117,7 @@ def input_scores(scene: Gaussians4D, clip: OrbitalClip) -> dict[str, float | Non
     frozen, _ = render_scene(scene, clip.cameras, torch.zeros_like(clip.times))
     return {
         "input_psnr": _mean(psnr(moving, target).tolist()),
-        "input_foreground_psnr": _mean(foreground_psnr(moving, target, clip.alpha).tolist()),
+        "input_foreground_psnr": _mean(_foreground_scores(moving, target, clip, clip.alpha)),
         "motion_magnitude": float(motion_magnitude(moving, frozen)),
     }
 
@@ -131,6 +134,7 @@ def format_scores(report: dict) -> str:
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, (5, 6, 8, 13, 6), strict=True)) for row in rows]
     width, height = report["resolution"]
     lines.append(f"{len(report['frames'])} frames of {width} x {height} on white, {report['gaussians']} Gaussians")
+    lines += [f"note: {note}" for note in report["notes"]]
     return "\n".join(lines)
 
 
@@ -147,6 +151,15 @@ def _frame_numbers(frames: slice | list[int] | str | None, count: int) -> list[i
     if not numbers or not all(0 <= n < count for n in numbers):
         raise InputError(f"frames: expected some of the clip's frames 0-{count - 1}, got {frames!r}")
     return numbers
+
+
+def _is_opaque(clip: OrbitalClip) -> bool:
+    return bool((clip.alpha > OPAQUE).all())
+
+
+def _foreground_scores(prediction: Tensor, target: Tensor, clip: OrbitalClip, alpha: Tensor) -> list[float]:
+    """Per-frame PSNRs over the pixels that `alpha` (t, 1, h, w), of frames of `clip`, shows; NaN where undefined."""
+    return [math.nan] * len(alpha) if _is_opaque(clip) else foreground_psnr(prediction, target, alpha).tolist()
 
 
 def _write_frames(folder: Path, numbers: list[int], prediction: Tensor, target: Tensor) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import InputError
 from ..files import ensure_writable_parent
-from ..outputs import check_replaceable, created_parents_removed_on_error
+from ..outputs import check_pixels, check_replaceable, created_parents_removed_on_error
 from ..splat.gaussians import Gaussians4D
 from ..splat.io import load_scene
 from .html import write_html
@@ -34,6 +34,8 @@ def export_scene(scene: str | Path | Gaussians4D, out: str | Path, *, frames: in
         raise InputError(
             f"{out}: expected a name in .html, {', '.join(SUFFIXES)}, or one without suffix for a folder of PLY files"
         )
+    if out.suffix.lower() in SUFFIXES:
+        check_pixels(frames=frames, size=size)
     if out.suffix and out.is_dir():
         raise InputError(f"{out}: is a folder, expected a file name; choose another name")
     if not out.suffix:

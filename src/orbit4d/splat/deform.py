@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .gaussians import Gaussians
-from .hexplane import STHexPlane, quaternion_exp, quaternion_matrix, quaternion_multiply
+from .hexplane import STHexPlane, check_whole, quaternion_exp, quaternion_matrix, quaternion_multiply
 from .native import library
 
 
@@ -54,6 +54,8 @@ class ControlNodes(nn.Module):
         positions = torch.zeros(nodes, 3) if isinstance(nodes, int) else nodes.detach().clone().float()
         if positions.ndim != 2 or positions.shape[1] != 3 or len(positions) < 2:
             raise ValueError(f"nodes must have shape (m, 3), m >= 2, got {tuple(positions.shape)}")
+        check_whole("neighbors", neighbors, least=1)
+        check_whole("graph_neighbors", graph_neighbors, least=1)
         self.neighbors = min(neighbors, len(positions))
         self.graph_neighbors = min(graph_neighbors, len(positions) - 1)
         self.nodes: Tensor

@@ -12,6 +12,7 @@ Times in [0, 1] are mapped to the full [-1, 1] of the temporal planes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -57,13 +58,22 @@ class STHexPlane(nn.Module):
         anchor_time: float | None = None,
     ) -> None:
         super().__init__()
-        if len(spatial_resolutions) != len(temporal_resolutions):
+        if len(spatial_resolutions) != len(temporal_resolutions) or not spatial_resolutions:
             raise ValueError(
                 "spatial_resolutions and temporal_resolutions must have one entry a level, got "
                 f"{spatial_resolutions} and {temporal_resolutions}"
             )
-        if min(spatial_resolutions) < 2 or min(temporal_resolutions) < 2 or half_extent <= 0:
-            raise ValueError("resolutions must be at least 2 and half_extent positive")
+        for resolution in (*spatial_resolutions, *temporal_resolutions):
+            check_whole("resolutions", resolution, least=2)
+        for name, width in (("channels", channels), ("hidden", hidden)):
+            check_whole(name, width, least=1)
+        check_whole("feature_channels", feature_channels, least=0)
+        if len(center) != 3 or not all(math.isfinite(c) for c in center) or not 1e-6 <= half_extent <= 1e6:
+            raise ValueError(
+                f"center must be 3 finite numbers and half_extent positive, got {center} and {half_extent}"
+            )
+        if anchor_time is not None and not 0 <= anchor_time <= 1:
+            raise ValueError(f"anchor_time must lie in [0, 1], got {anchor_time!r}")
         self._config = {
             "center": [float(c) for c in center],
             "half_extent": float(half_extent),
@@ -192,6 +202,12 @@ class STHexPlane(nn.Module):
             low, high = min(int(first * (knots - 1)), knots - 1), min(-int(-last * (knots - 1) // 1), knots - 1)
             plane[:, :, :low] = plane[:, :, low : low + 1]
             plane[:, :, high + 1 :] = plane[:, :, high : high + 1]
+
+
+def check_whole(name: str, value: object, *, least: int) -> None:
+    """Raises ValueError unless `value` is an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be whole numbers of at least {least}, got {value!r}")
 
 
 def _smooth_noise(channels: int, resolution: int) -> nn.Parameter:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, parse_json
 from .deform import ControlNodes
 from .gaussians import Deformation, Gaussians, Gaussians4D
 from .hexplane import STHexPlane
@@ -83,10 +83,12 @@ def load_scene(path: str | Path) -> Gaussians4D:
         canonical = Gaussians(**{name: tensors[f"canonical.{name}"] for name in CANONICAL})
     except (ValueError, IndexError) as error:
         raise InputError(f"{path}: {error}; the file is damaged, write it again") from error
-    if len(canonical) > MAX_GAUSSIANS:
-        raise InputError(f"{path}: {len(canonical)} Gaussians, at most {MAX_GAUSSIANS} are read")
+    if not 1 <= len(canonical) <= MAX_GAUSSIANS:
+        raise InputError(f"{path}: {len(canonical)} Gaussians, expected 1 to {MAX_GAUSSIANS}; write the file again")
     state = {name.removeprefix("deformation."): t for name, t in tensors.items() if name.startswith("deformation.")}
-    return Gaussians4D(canonical=canonical, deformation=_deformation(header["deformation"], state, path))
+    scene = Gaussians4D(canonical=canonical, deformation=_deformation(header["deformation"], state, path))
+    _check_moves(scene, path)
+    return scene
 
 
 def _deformation(entry: object, state: dict[str, Tensor], path: Path) -> Deformation | None:
@@ -118,6 +120,17 @@ def _deformation(entry: object, state: dict[str, Tensor], path: Path) -> Deforma
     return module.requires_grad_(False)
 
 
+def _check_moves(scene: Gaussians4D, path: Path) -> None:
+    """A scene that loads must also play: a config may be valid and still ask for what no file holds (features)."""
+    try:
+        moved = Gaussians4D(canonical=scene.canonical[:1], deformation=scene.deformation).at(0.5)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise InputError(f"{path}: its deformation cannot be evaluated ({reason}); write the file again") from error
+    if not all(torch.isfinite(value).all() for value in (moved.means, moved.quats, moved.log_scales)):
+        raise InputError(f"{path}: its deformation gives values that are not finite; write the file again")
+
+
 def _check_bounded(value: object, path: Path, depth: int = 0) -> None:
     if isinstance(value, dict | list):
         if depth > 4 or len(value) > 64:
@@ -142,10 +155,7 @@ def _read_header(path: Path) -> dict:
         ) from error
     if text is None or len(text) > MAX_HEADER_JSON:
         raise InputError(f"{path}: a safetensors file, but not a scene: its header has no readable 'orbit4d' entry")
-    try:
-        header = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: its 'orbit4d' header entry is not JSON; the file is damaged") from error
+    header = parse_json(text, source=f"{path}, header entry 'orbit4d'")
     if not isinstance(header, dict) or header.get("format") != FORMAT or not isinstance(header.get("metadata"), dict):
         raise InputError(f"{path}: its header does not describe an orbit4d scene; pass a file that orbit4d wrote")
     if header.get("version") != VERSION:
