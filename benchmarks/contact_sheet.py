@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance-scale", type=float, default=3.0)
+    parser.add_argument("--guidance-scale", type=float, default=2.0)
     parser.add_argument("--guidance-3d", type=float, default=0.5)
     parser.add_argument("--prompts", nargs="*", default=PROMPTS)
     options = parser.parse_args()

@@ -48,7 +48,7 @@ class Arguments:
     """Another model; the built-in one when left out."""
     steps: int = 20
     """Sampling steps."""
-    guidance_scale: float = 3.0
+    guidance_scale: float = 2.0
     guidance_3d: float = 0.5
     orbits: int = 2
     """K of the last rung."""

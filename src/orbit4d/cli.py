@@ -44,7 +44,7 @@ def generate(
     mask: OptionalFile = None,
     static: Annotated[Path | None, arg(metavar="GLB_OR_CLIP")] = None,
     motion: OptionalNumber = None,
-    guidance_scale: float = 3.0,
+    guidance_scale: float = 2.0,
     guidance_3d: float = 0.5,
     seed: int = 0,
     steps: int = 20,

@@ -15,8 +15,8 @@ from .images import load_rgba
 
 WORKING_SIDE = 512
 """Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
-MARGIN = 0.08
-"""Empty share of the frame on each side of the object: clips rendered with `fit="swept"` leave about as much."""
+MARGIN = 0.17
+"""Empty share of the frame on each side of the object: the mean of the training clips' first frames."""
 KEY = 0.05
 """Largest channel difference from the background colour up to which a pixel counts as background."""
 UNIFORM_SHARE = 0.85
@@ -26,7 +26,7 @@ VISIBLE = 0.1
 
 
 def load_condition_image(path: str | Path, *, mask: str | Path | None = None, size: int = 256) -> Tensor:
-    """Read an image and return its object as (4, size, size) straight RGBA in [0, 1], centred and filling the frame.
+    """Read an image and return its object as (4, size, size) straight RGBA in [0, 1], centred (see `MARGIN`).
 
     The foreground is, in this order: `mask` (an image of the same size, white or opaque where the object is), the
     image's own alpha channel, or what differs from a uniform background found along the border.

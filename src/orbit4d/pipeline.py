@@ -45,7 +45,7 @@ def generate(
     mask: str | Path | None = None,
     static: str | Path | None = None,
     motion: float | None = None,
-    guidance_scale: float = 3.0,
+    guidance_scale: float = 2.0,
     guidance_3d: float = 0.5,
     seed: int = 0,
     steps: int = 20,

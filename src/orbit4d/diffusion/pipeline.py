@@ -105,7 +105,7 @@ class Orbit4DPipeline:
         image: Tensor | None = None,
         static_clip: OrbitalClip | None = None,
         motion: float | None = None,
-        guidance_scale: float = 3.0,
+        guidance_scale: float = 2.0,
         guidance_3d: float = 0.5,
         steps: int = 20,
         seed: int = 0,
@@ -119,7 +119,7 @@ class Orbit4DPipeline:
 
         Args:
             prompt: what to make; see the model card for the vocabulary of the built-in model.
-            image: (4, h, w) straight RGBA in [0, 1]: the object at view 0, time 0, filling the frame.
+            image: (4, h, w) straight RGBA in [0, 1]: the object at view 0, time 0, as large as `conditions.centred` makes it.
             static_clip: the object at time 0 from all around; each frame is given its nearest view.
             motion: quantile in [0, 1] of the training set's motion magnitude; None leaves it to the model.
             guidance_scale: diffusers convention, 1 = none. guidance_3d: w2 of the 3D-aware term.
