@@ -47,7 +47,12 @@ class Preset:
 
 def small() -> Preset:
     """The built-in model: 14 assets with all their animations and 25 toys, 6 M parameters, hours on two cores."""
-    return Preset(toys=25, vocabulary=True, autoencoder=AutoencoderConfig(steps=3200))
+    return Preset(
+        toys=25,
+        vocabulary=True,
+        autoencoder=AutoencoderConfig(steps=3200),
+        denoiser=DenoiserConfig(steps=4200, save_every=100),
+    )
 
 
 def tiny() -> Preset:
