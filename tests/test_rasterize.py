@@ -78,6 +78,21 @@ def test_cpu_agrees_with_the_twin(n, seed, low, high):
         assert (grads[name] - expected_grads[name]).norm() / scale < 1e-3, name
 
 
+def test_gradients_beyond_the_frame_agree_with_the_twin():
+    """Large Gaussians near the camera and far off its axis: there the projection's linearisation is clamped."""
+    parameters = scene(60, 6, 0.1, 0.5)
+    parameters["means"] = parameters["means"] * 2.2
+    views = Orbit(frames=3, radius=2.0, fov_deg=60, elevation_deg=15).cameras(40)
+    in_camera = parameters["means"] @ views.world_to_camera[0, :3, :3].T + views.world_to_camera[0, :3, 3]
+    in_camera = in_camera[in_camera[:, 2] > 0.1]
+    assert (in_camera[:, :2] / in_camera[:, 2:]).abs().max() > 1.3 * 20 / float(views.intrinsics[0, 0, 0])
+    out, grads = gradients(parameters, views, "cpu")
+    expected, expected_grads = gradients(parameters, views, "reference")
+    torch.testing.assert_close(out.rgb, expected.rgb, atol=1e-4, rtol=1e-3)
+    for name in NAMES:
+        assert (grads[name] - expected_grads[name]).norm() / expected_grads[name].norm() < 2e-3, name
+
+
 def test_per_view_parameters_agree_with_single_views():
     """Moving scenes: every view has its own means; opacities and colours are shared and get the sum of gradients."""
     parameters, views = scene(50, 4), cameras(3)

@@ -78,6 +78,13 @@ class LatentSet:
         count = int(pairs.max()) + 1
         self.index = torch.full((len(self.clips), count, count), -1)
         self.index[self.clip_ids, pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs))
+        everywhere = torch.arange(count)
+        for missing in ((self.index[:, everywhere, everywhere] < 0), (self.index[:, :, 0] < 0)):
+            if bool(missing.any()):
+                file = files[int(missing.any(dim=1).nonzero()[0])]
+                raise InputError(
+                    f"{file}: lacks frames of the orbit or of the static orbit; delete it and encode again"
+                )
         self.count = count
         self.rows = [torch.nonzero(self.clip_ids == i)[:, 0] for i in range(len(self.clips))]
         self.pairs = pairs

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_folder, atomic_path
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup: int = 100, decay: float = 0.25) -> float:
@@ -155,7 +155,8 @@ def save_half(model: Any, values: dict[str, Tensor], folder: Path) -> None:
     """Write a diffusers model folder (config.json + fp16 safetensors) with the given weights; the model is left as it was."""
     keep = {k: v.detach().clone() for k, v in model.state_dict().items()}
     model.load_state_dict(values)
-    model.half().save_pretrained(folder, safe_serialization=True, max_shard_size="14MB")
+    with atomic_folder(folder) as temporary:
+        model.half().save_pretrained(temporary, safe_serialization=True, max_shard_size="14MB")
+        for file in temporary.iterdir():  # safetensors writes files that only their owner can read
+            file.chmod(0o644)
     model.float().load_state_dict(keep)
-    for file in Path(folder).iterdir():  # safetensors writes files that only their owner can read
-        file.chmod(0o644)
