@@ -103,7 +103,9 @@ def main(arguments: Arguments) -> None:
             result = fit(clip, static_clip=static, config=FitConfig.for_size(128), progress=False)
             n = len(truth)
             entry["rungs"][rung] = {
-                "clip": frame_scores(clip.on_background()[:n], truth.on_background(), truth.alpha),
+                "clip": None
+                if clip is truth
+                else frame_scores(clip.on_background()[:n], truth.on_background(), truth.alpha),
                 "front": score(result.scene, front),
                 "opposite": score(result.scene, opposite),
             }
