@@ -24,7 +24,8 @@ from orbit4d.export.video import write_video
 from orbit4d.pipeline import generate, reconstruct
 from orbit4d.splat.io import load_scene
 
-PROMPTS = ("a fox running", "a robot dancing", "a clownfish swimming")
+PROMPTS = {"fox": "a fox running", "robot": "a robot dancing", "clownfish": "a clownfish swimming"}
+"""Cases of benchmarks/generate.py, and their prompts."""
 ASSET, ANIMATION = "kaykit_Barbarian.glb", "Running_A"
 """KayKit Adventurers by Kay Lousberg (www.kaylousberg.com), CC0-1.0."""
 
@@ -34,6 +35,8 @@ class Arguments:
     out: Path = Path("docs/images")
     weights: Path | None = None
     """Another model; the built-in one when left out."""
+    generated: Path | None = None
+    """The folder of assets that benchmarks/generate.py has made; they are generated again when left out."""
     frames: int = 46
     side: int = 224
     only: tuple[str, ...] = ("generated", "reconstructed")
@@ -44,9 +47,10 @@ def main(arguments: Arguments) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         if "generated" in arguments.only:
             columns = []
-            for i, prompt in enumerate(PROMPTS):
-                folder = Path(temporary) / str(i)
-                generate(prompt=prompt, out=folder, weights=arguments.weights)
+            for case, prompt in PROMPTS.items():
+                folder = (arguments.generated or Path(temporary)) / case
+                if arguments.generated is None:
+                    generate(prompt=prompt, out=folder, weights=arguments.weights)
                 orbit = Orbit(frames=arguments.frames + 1)
                 times = (torch.arange(arguments.frames) * 2 / arguments.frames) % 1
                 cameras = orbit.cameras(arguments.side)[list(range(arguments.frames))]

@@ -114,10 +114,12 @@ def generated(report: dict, reports: dict) -> str:
             [f"`{arguments}`", f"{c['seconds_wall']:.0f}", ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())]
         )
         rows[-1] += [f"{c['peak_memory_mib'] / 1024:.1f}", f"{c['page_mib']:.2f}"]
+    pages = [c["page"] for c in report["cases"] if "page" in c]
+    good = [p for p in pages if min(p["changes_with_time"], p["changes_with_view"]) > 1e-3 < p["covered"]]
     return f"""## From prompt to page
 
-`orbit4d generate` in a process of its own, as a user runs it (`generate.py`), and every page opened in headless Chromium: none
-is blank, all change with time and with the view.
+`orbit4d generate` in a process of its own, as a user runs it (`generate.py`), and every page opened in headless Chromium:
+{len(good)} of {len(pages)} pages are not blank and change both with time and with the view.
 
 {table(["arguments", "seconds", "of these", "peak GiB", "page MiB"], rows)}"""
 
