@@ -202,6 +202,11 @@ def test_help_teaches(verb: str | None, capsys: pytest.CaptureFixture[str]) -> N
         assert {name.removesuffix("_") for name in explained} == named, "an option without help"
 
 
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("orbit4d ")
+
+
 def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(out: Path) -> None:
         raise KeyboardInterrupt

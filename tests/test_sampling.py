@@ -145,6 +145,13 @@ def test_no_fallback_to_random_weights(tmp_path):
         Orbit4DPipeline.from_pretrained(tmp_path / "m")
 
 
+def test_prompts_outside_the_vocabulary_are_noticed():
+    pipe = Orbit4DPipeline.from_pretrained()
+    assert pipe.vocabulary_warning("a zeppelin yodelling").startswith("'a zeppelin yodelling' names no kind")
+    assert "fox" in pipe.vocabulary_warning("a foal")
+    assert pipe.vocabulary_warning("a Fox running") is None and pipe.vocabulary_warning(None) is None
+
+
 def test_built_in_weights_draw_an_object():
     """Trained weights: an orange fox on an empty background, not noise and not a blank frame."""
     pipe = Orbit4DPipeline.from_pretrained()

@@ -312,6 +312,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0, 2 for bad input or usage (one line on stderr), 130 when interrupted."""
     import tyro
 
+    if (sys.argv[1:] if argv is None else argv) == ["--version"]:
+        from .report import versions
+
+        print("orbit4d", versions()["orbit4d"])
+        return 0
     try:
         tyro.extras.subcommand_cli_from_dict(VERBS, prog="orbit4d", description=DESCRIPTION, args=argv)
     except InputError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -95,6 +96,9 @@ def generate(
             from .diffusion.pipeline import Orbit4DPipeline
 
             pipe = Orbit4DPipeline.from_pretrained(weights)
+        warnings = [w for w in [pipe.vocabulary_warning(prompt)] if w and image is None and static is None]
+        for warning in warnings:
+            print(f"orbit4d: note: {warning}", file=sys.stderr)
 
         def sample(frozen: bool) -> OrbitalClip:
             clip = pipe(
@@ -129,6 +133,7 @@ def generate(
         with timer("write"):
             _write_asset(scene, clip, folder, title=title)
         report = _report("generate", settings, timer, scene, clip, fit_report, weights_hash=pipe.weights_hash)
+        report["warnings"] = warnings
         write_report(report, folder)
     return report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -72,6 +73,14 @@ class Orbit4DPipeline:
             motion=motion,
             weights_hash=digest.hexdigest()[:16],
         )
+
+    def vocabulary_warning(self, prompt: str | None) -> str | None:
+        """A line that names the kinds of the model when `prompt` holds none of them; None when all is well."""
+        kinds = [str(kind) for kind in self.motion.get("vocabulary", []) if not str(kind).startswith("toy ")]
+        names = [kind.partition(" ")[2] or kind for kind in kinds]
+        if not prompt or not names or any(re.search(rf"\b{re.escape(n)}", prompt.lower()) for n in names):
+            return None
+        return f"{prompt!r} names no kind that this model knows ({', '.join(names)}); expect a blur"
 
     def check_inputs(
         self,
