@@ -38,6 +38,9 @@ class Double:
         clip.caption = conditions["prompt"]
         return clip
 
+    def vocabulary_warning(self, prompt: str | None) -> str | None:
+        return f"{prompt!r} is strange" if prompt == "a zeppelin" else None
+
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Double:
@@ -168,3 +171,9 @@ def test_output_folder_leaves_nothing_behind(tmp_path: Path) -> None:
         (folder / "half").write_text("")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_strange_prompt_is_noted(model: Double, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = generate(prompt="a zeppelin", out=tmp_path / "out", fit_steps=20, size=64, progress=False)
+    assert report["warnings"] == ["'a zeppelin' is strange"]
+    assert capsys.readouterr().err == "orbit4d: note: 'a zeppelin' is strange\n"
