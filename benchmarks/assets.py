@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from shared import DATA, row, save_sheet, score, write_report
+from shared import DATA, row, save_sheet, scene_row, score, write_report
 
 from orbit4d.data.render import render_clip
-from orbit4d.evaluate.evaluate import render_scene
 from orbit4d.splat.fit import FitConfig, fit
 
 ASSETS = {
@@ -28,6 +27,8 @@ ASSETS = {
     "monster": ("q_platformer_game_Enemy.glb", None),
 }
 """Kind -> file and animation (None: the first)."""
+
+SHOWN = list(range(0, 24, 3))
 
 
 @dataclass(kw_only=True)
@@ -54,7 +55,7 @@ def main(arguments: Arguments) -> None:
         path = DATA / "assets" / name
         c = {k: render_clip(path, size=arguments.size, animation=animation, **v) for k, v in clips.items()}
         entry: dict = {"kind": kind, "asset": name, "animation": c["orbit"].caption}
-        sheet = [row(c["front"].on_background(), list(range(0, 24, 3)))]
+        sheet = [row(c["front"].on_background(), SHOWN)]
         for way in ("orbit + static orbit", "orbit only"):
             still = c["static"] if "static" in way else None
             cpu_started = time.process_time()
@@ -67,9 +68,7 @@ def main(arguments: Arguments) -> None:
             cpu_seconds = round(time.process_time() - cpu_started, 1)
             tests = {view: score(result.scene, c[view]) for view in ("orbit", "front", "opposite")}
             entry[way] = {"seconds": round(result.seconds, 1), "cpu_seconds": cpu_seconds, **tests}
-            sheet.append(
-                row(render_scene(result.scene, c["front"].cameras, c["front"].times)[0], list(range(0, 24, 3)))
-            )
+            sheet.append(scene_row(result.scene, c["front"], SHOWN))
             print(kind, way, entry[way], flush=True)
         if arguments.pictures is not None:
             save_sheet(sheet, arguments.pictures / f"{kind}.png")

@@ -9,8 +9,7 @@ import argparse
 import time
 from pathlib import Path
 
-import torch
-from PIL import Image
+from shared import row, save_sheet
 
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 
@@ -30,7 +29,7 @@ PROMPTS = [
     "a crab dancing",
     "a frog jumping",
 ]
-SHOWN = (0, 3, 6, 9, 12, 15, 18, 21)
+SHOWN = [0, 3, 6, 9, 12, 15, 18, 21]
 
 
 def main() -> None:
@@ -55,11 +54,9 @@ def main() -> None:
                 guidance_3d=options.guidance_3d,
                 progress=False,
             )
-            rows.append(torch.cat(list(clip.on_background()[list(SHOWN)]), dim=2))
+            rows.append(row(clip.on_background(), SHOWN))
             print(f"{prompt} (seed {seed}): {time.monotonic() - started:.0f} s", flush=True)
-    sheet = (torch.cat(rows, dim=1).permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(sheet).save(options.out)
+    save_sheet(rows, options.out)
 
 
 if __name__ == "__main__":

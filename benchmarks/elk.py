@@ -15,10 +15,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import tyro
-from shared import DATA, row, save_sheet, score, write_report
+from shared import DATA, row, save_sheet, scene_row, score, write_report
 
 from orbit4d.clip import OrbitalClip, load_clip
-from orbit4d.evaluate.evaluate import render_scene
 from orbit4d.splat.fit import FitConfig, fit
 from orbit4d.splat.gaussians import Gaussians4D
 from orbit4d.splat.io import save_scene
@@ -84,8 +83,7 @@ def main(arguments: Arguments) -> None:
 def write_pictures(scene: Gaussians4D, clip: OrbitalClip, path: Path) -> None:
     """Every third front frame: construction above, truth below."""
     shown = list(range(0, len(clip), 3))
-    drawn = render_scene(scene, clip.cameras, clip.times)[0]
-    save_sheet([row(drawn, shown), row(clip.on_background(), shown)], path)
+    save_sheet([scene_row(scene, clip, shown), row(clip.on_background(), shown)], path)
 
 
 if __name__ == "__main__":

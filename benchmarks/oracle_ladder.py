@@ -22,13 +22,12 @@ from pathlib import Path
 
 import torch
 import tyro
-from shared import DATA, frame_scores, row, save_sheet, score, write_report
+from shared import DATA, frame_scores, row, save_sheet, scene_row, score, write_report
 
 from orbit4d.clip import OrbitalClip
 from orbit4d.data.render import render_clip
 from orbit4d.diffusion.autoencoder import premultiply, unpremultiply
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
-from orbit4d.evaluate.evaluate import render_scene
 from orbit4d.splat.fit import FitConfig, fit
 
 CASES = [
@@ -109,7 +108,7 @@ def main(arguments: Arguments) -> None:
                 "front": score(result.scene, front),
                 "opposite": score(result.scene, opposite),
             }
-            sheet.append(row(render_scene(result.scene, front.cameras, front.times)[0], SHOWN))
+            sheet.append(scene_row(result.scene, front, SHOWN))
             print(prompt, "|", rung, entry["rungs"][rung], flush=True)
         if arguments.pictures is not None:
             save_sheet(sheet, arguments.pictures / f"{Path(name).stem}.png")

@@ -41,6 +41,12 @@ def row(frames: Tensor, shown: list[int]) -> Tensor:
     return torch.cat([frames[i] for i in shown], dim=-1)
 
 
+def scene_row(scene: Gaussians4D, clip: OrbitalClip, shown: list[int]) -> Tensor:
+    """`row` of the scene at the cameras and times of `clip`'s frames `shown`."""
+    seen = clip[shown]
+    return torch.cat(list(render_scene(scene, seen.cameras, seen.times)[0]), dim=-1)
+
+
 def save_sheet(rows: list[Tensor], path: Path) -> None:
     """Rows (3, h, w) of one width, one below the other, as a PNG."""
     array = (torch.cat(rows, dim=1).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()

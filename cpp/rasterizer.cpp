@@ -12,14 +12,9 @@
 #include <vector>
 
 #include "binning.h"
+#include "export.h"
 #include "kernel.h"
 #include "pool.h"
-
-#if defined(_WIN32)
-#define O4D_EXPORT extern "C" __declspec(dllexport)
-#else
-#define O4D_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 namespace o4d {
 namespace {

@@ -10,7 +10,6 @@ inline bool any(Mask m) { return m != 0; }
 inline F minimum(F a, F b) { return _mm512_min_ps(a, b); }
 inline F maximum(F a, F b) { return _mm512_max_ps(a, b); }
 inline F square_root(F a) { return _mm512_sqrt_ps(a); }
-inline void store_truncated(int32_t* p, F a) { _mm512_storeu_si512(p, _mm512_cvttps_epi32(a)); }
 // 1 / a to about 1 ulp: the processor's 14 bits and one Newton step.
 inline F reciprocal(F a) {
   const F r = _mm512_rcp14_ps(a);
@@ -45,11 +44,6 @@ inline F square_root(F a) {
 }
 inline F reciprocal(F a) { return 1.0f / a; }
 #endif
-typedef int32_t Int __attribute__((vector_size(32)));
-inline void store_truncated(int32_t* p, F a) {
-  const Int i = __builtin_convertvector(a, Int);
-  std::memcpy(p, &i, sizeof i);
-}
 #endif
 
 typedef int32_t Bits __attribute__((vector_size(4 * kLanes)));
@@ -60,6 +54,10 @@ inline F load(const float* p) {
   return v;
 }
 inline void store(float* p, F v) { std::memcpy(p, &v, sizeof v); }
+inline void store_truncated(int32_t* p, F v) {
+  const Bits whole = __builtin_convertvector(v, Bits);
+  std::memcpy(p, &whole, sizeof whole);
+}
 inline F clamp(F v, float low, float high) { return minimum(maximum(v, all(low)), all(high)); }
 inline Bits bits_of(F v) {
   Bits b;

@@ -7,13 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "export.h"
 #include "pool.h"
-
-#if defined(_WIN32)
-#define O4D_EXPORT extern "C" __declspec(dllexport)
-#else
-#define O4D_EXPORT extern "C" __attribute__((visibility("default")))
-#endif
 
 namespace o4d {
 namespace {

@@ -17,6 +17,10 @@ WORLD_FROM_GLTF = torch.tensor([[1.0, 0, 0, 0], [0, 0, -1.0, 0], [0, 1.0, 0, 0],
 """glTF (x, y, z), y up -> world (x, -z, y), z up: what `assets/gltf.py` poses its vertices with."""
 
 
+MAX_ORBITS = 4
+"""Phase-shifted orbits that are sampled together: so many views of every moment."""
+
+
 @dataclass(kw_only=True)
 class Cameras:
     """A batch of pinhole cameras.

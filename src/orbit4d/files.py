@@ -5,11 +5,12 @@ And the one way to parse JSON that a user brings: whatever is wrong with it is o
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,14 @@ def ensure_writable_parent(path: Path) -> None:
         ) from error
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: its folder is not writable; choose an --out you can write")
+
+
+def digest(files: Iterable[Path]) -> str:
+    """16 hexadecimal digits that name the contents of `files`, one after the other (SHA-256)."""
+    whole = hashlib.sha256()
+    for file in files:
+        whole.update(file.read_bytes())
+    return whole.hexdigest()[:16]
 
 
 def parse_json(text: str | bytes, *, source: str | Path) -> Any:

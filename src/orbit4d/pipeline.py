@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from .cameras import MAX_ORBITS
 from .clip import OrbitalClip, load_clip, save_clip
 from .conditions import load_condition_image, with_foreground
 from .errors import InputError
@@ -79,8 +80,8 @@ def generate(
     # 1. Inputs
     _check_conditions(prompt=prompt, image=image, mask=mask, static=static, motion=motion)
     _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
-    if not 1 <= orbits <= 4:
-        raise InputError(f"--orbits: expected 1 to 4, got {orbits}")
+    if not 1 <= orbits <= MAX_ORBITS:
+        raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
     if size not in SIZES:
         raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())

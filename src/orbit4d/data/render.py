@@ -209,7 +209,7 @@ def place(
     asset: Asset, animation: int | None, *, fit: Fit = "swept", loop: Loop = "loop", root_motion: RootMotion = "auto"
 ) -> Placement:
     """The similarity (and drift) that puts the asset into the world, from its vertices over the motion."""
-    duration = 0.0 if animation is None else asset.animations[animation].duration
+    duration = _duration(asset, animation)
     played = clip_seconds(duration, 1.0, loop=loop)
     # Moments of the animation, not of the clip: short loops repeat, and few clip times would meet the same phases again.
     moments = np.linspace(0, played, PLACEMENT_MOMENTS) if played > 0 else np.zeros(1)
@@ -271,6 +271,20 @@ def find_animation(asset: Asset, wanted: int | str | None) -> int | None:
     raise InputError(f"{asset.name}: no animation {wanted!r}; it has: {listing}")
 
 
+def _duration(asset: Asset, animation: int | None) -> float:
+    """Seconds; 0 for the rest pose."""
+    return 0.0 if animation is None else asset.animations[animation].duration
+
+
+def _pose(
+    renderer: Renderer, asset: Asset, animation: int | None, placement: Placement, *, u: float, loop: Loop
+) -> None:
+    """Give `renderer` the asset as it stands in the world at clip time u."""
+    seconds = clip_seconds(_duration(asset, animation), u, loop=loop)
+    posed = asset.pose(animation, seconds)
+    renderer.upload(asset, placement.apply(posed, seconds), posed.normals)
+
+
 def render_grid(
     asset: Asset,
     *,
@@ -287,7 +301,6 @@ def render_grid(
     """Any (view, time) index pairs of one animation: (n, size, size, 4) uint8 straight RGBA, in the order of `pairs`."""
     cameras = views.cameras(size)
     placement = place(asset, animation, fit=fit, loop=loop, root_motion=root_motion)
-    duration = 0.0 if animation is None else asset.animations[animation].duration
     out = np.empty((len(pairs), size, size, 4), np.uint8)
     own = renderer or Renderer(size=size)
     try:
@@ -295,10 +308,7 @@ def render_grid(
         for k, (_, j) in enumerate(pairs):
             by_time.setdefault(j, []).append(k)
         for j, members in by_time.items():
-            u = float(times[j])
-            seconds = clip_seconds(duration, u, loop=loop)
-            posed = asset.pose(animation, seconds)
-            own.upload(asset, placement.apply(posed, seconds), posed.normals)
+            _pose(own, asset, animation, placement, u=float(times[j]), loop=loop)
             for k in members:
                 out[k], _ = own.draw(cameras, pairs[k][0])
     finally:
@@ -352,14 +362,11 @@ def render_clip(
         cameras = cameras[[0] * frames]
     times = torch.zeros(frames) if trajectory == "static" else orbit.times
     placement = place(asset, number, fit=fit, loop=loop, root_motion=root_motion)
-    duration = 0.0 if number is None else asset.animations[number].duration
     own = renderer or Renderer(size=size, supersample=supersample)
     images, depths = [], []
     try:
         for i, u in enumerate(times.tolist()):
-            seconds = clip_seconds(duration, u, loop=loop)
-            posed = asset.pose(number, seconds)
-            own.upload(asset, placement.apply(posed, seconds), posed.normals)
+            _pose(own, asset, number, placement, u=u, loop=loop)
             image, depth = own.draw(cameras, i, with_depth=True)
             images.append(image)
             depths.append(depth)

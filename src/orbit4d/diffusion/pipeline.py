@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 import re
 from dataclasses import replace
@@ -17,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..cameras import Cameras, Orbit
+from ..cameras import MAX_ORBITS, Cameras, Orbit
 from ..clip import OrbitalClip, SpatioTemporalFeatures
 from ..errors import InputError
+from ..files import digest, parse_json
 from .autoencoder import RGBAAutoencoder, premultiply, unpremultiply
 from .denoiser import Conditions, Denoiser, token_rays
 from .guidance import guide
@@ -28,7 +27,6 @@ from .text import encode_text
 _Model = TypeVar("_Model", bound=nn.Module)
 BUILT_IN = Path(__file__).parent.parent / "weights" / "std4d-s"
 SIZE = 128
-MAX_ORBITS = 4
 
 
 class Orbit4DPipeline:
@@ -62,16 +60,13 @@ class Orbit4DPipeline:
             raise InputError(
                 f"{folder}: expected autoencoder/, denoiser/ and pipeline.json with trained weights; check --weights"
             )
-        digest = hashlib.sha256()
-        for file in weights:
-            digest.update(file.read_bytes())
         motion = _read_motion(folder / "pipeline.json")
         return cls(
             autoencoder=_load_complete(RGBAAutoencoder, parts[0]),
             denoiser=_load_complete(Denoiser, parts[1]),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
             motion=motion,
-            weights_hash=digest.hexdigest()[:16],
+            weights_hash=digest(weights),
         )
 
     def vocabulary_warning(self, prompt: str | None) -> str | None:
@@ -294,13 +289,13 @@ def _load_complete(model: type[_Model], folder: Path) -> _Model:
 
 def _read_motion(file: Path) -> dict:
     """The scale of the motion condition, from `pipeline.json`."""
+    motion = parse_json(file.read_bytes(), source=file)
     try:
-        motion = json.loads(file.read_text())
         quantiles = [float(q) for q in motion["log_m_quantiles"]]
         numbers = [float(motion["log_m_mean"]), float(motion["log_m_std"]), *quantiles]
         good = len(quantiles) >= 2 and all(map(math.isfinite, numbers)) and motion["log_m_std"] > 0
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        good, motion = False, {}
+    except (ValueError, KeyError, TypeError):
+        good = False
     if not good:
         raise InputError(
             f"{file}: expected numbers log_m_mean, log_m_std and log_m_quantiles; it was not written by `orbit4d train`"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import atomic_path
+from ..files import atomic_path, digest
 from .autoencoder import RGBAAutoencoder, reconstruction_loss
 from .training import EMA, Log, Optimizers, learning_rate_factor, load_checkpoint, save_checkpoint, save_half
 
@@ -134,8 +133,7 @@ def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
     """
     model = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
     out.mkdir(parents=True, exist_ok=True)
-    shards = b"".join(file.read_bytes() for file in sorted(autoencoder.glob("*.safetensors")))
-    weights = hashlib.sha256(shards).hexdigest()[:16]
+    weights = digest(sorted(autoencoder.glob("*.safetensors")))
     for file in tqdm(rendered_clips(data), desc="encode", unit="clip"):
         target = out / f"{file.stem}.safetensors"
         if _encoded_by(target) == weights:

@@ -13,8 +13,6 @@ from ..splat.gaussians import Gaussians4D
 STANDARD = Orbit()
 SEEN_AT_STANDARD = STANDARD.radius * math.sin(math.radians(STANDARD.fov_deg / 2)) * 1.07
 """Radius around the origin that the standard orbit shows (our renders fill it to the edge, hence the 7 %)."""
-
-
 NEAREST = 0.2
 """The rasterisers draw nothing closer than 0.05 to a camera."""
 
@@ -42,10 +40,13 @@ def home_view(scene: Gaussians4D) -> Home:
     keep = sets[0].logit_opacities > 0
     keep = keep if bool(keep.any()) else torch.ones_like(keep)
     points = torch.cat([g.means[keep] for g in sets])
-    low, high = (points.kthvalue(max(1, round(q * len(points))), dim=0).values for q in (0.005, 0.995))
-    center = (low + high) / 2
-    reach = float((points - center).norm(dim=-1).kthvalue(max(1, round(0.99 * len(points)))).values)
-    farthest = float(points.norm(dim=-1).kthvalue(max(1, round(0.99 * len(points)))).values)
+
+    def rank(values: torch.Tensor, share: float) -> torch.Tensor:
+        return values.kthvalue(max(1, round(share * len(values))), dim=0).values
+
+    center = (rank(points, 0.005) + rank(points, 0.995)) / 2
+    reach = float(rank((points - center).norm(dim=-1), 0.99))
+    farthest = float(rank(points.norm(dim=-1), 0.99))
     if farthest <= SEEN_AT_STANDARD and farthest > 0.15:
         return Home()
     radius = max(reach / math.sin(math.radians(STANDARD.fov_deg / 2)) * 1.05, NEAREST)

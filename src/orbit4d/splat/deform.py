@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from .gaussians import Gaussians
 from .hexplane import STHexPlane, check_whole, quaternion_exp, quaternion_matrix, quaternion_multiply
-from .native import library
+from .native import library, takes
 
 
 @dataclass(kw_only=True)
@@ -97,8 +97,7 @@ class ControlNodes(nn.Module):
         """Gaussians carried by `motion`: means (v, n, 3), quats (v, n, 4), log scales (v, n, 3)."""
         offsets = motion.positions - (motion.rotations @ self.nodes[..., None])[..., 0]
         table = torch.cat([motion.rotations.flatten(2), offsets, motion.quats], dim=-1)
-        native = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (table, gaussians.means))
-        blend = _Skin.apply if native else skin_reference
+        blend = _Skin.apply if takes(table, gaussians.means) else skin_reference
         means, quats = blend(table, gaussians.means, gaussians.quats, skin.index, skin.weight)  # type: ignore[misc]
         return means, quats, gaussians.log_scales.expand(len(table), len(gaussians), 3)
 

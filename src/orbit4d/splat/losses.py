@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .deform import NodeMotion
-from .native import library
+from .native import library, takes
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
@@ -21,8 +21,7 @@ def dssim(prediction: Tensor, target: Tensor) -> Tensor:
     """
     if prediction.shape != target.shape:
         raise ValueError(f"prediction and target must have one shape, got {prediction.shape} and {target.shape}")
-    native = all(x.dtype == torch.float32 and x.device.type == "cpu" for x in (prediction, target))
-    if not native or target.requires_grad or not prediction.numel():
+    if not takes(prediction, target) or target.requires_grad or not prediction.numel():
         return dssim_reference(prediction, target)
     return _Dssim.apply(prediction, target)  # type: ignore[return-value]
 

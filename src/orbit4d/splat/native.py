@@ -7,6 +7,9 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 ABI_VERSION = 2
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
@@ -48,6 +51,11 @@ def library() -> ctypes.CDLL:
     core.o4d_skin_backward.argtypes = [_INT] * 5 + [_POINTER] * 10
     core.o4d_instruction_set.restype = ctypes.c_char_p
     return core
+
+
+def takes(*tensors: Tensor) -> bool:
+    """True where the core can read the tensors: float32 on the CPU. Else the PyTorch twin must do."""
+    return all(x.dtype == torch.float32 and x.device.type == "cpu" for x in tensors)
 
 
 def instruction_set() -> str:
