@@ -8,12 +8,14 @@ from splat_fixtures import front_view, moving_orbit, object_at, static_orbit
 
 from orbit4d.clip import OrbitalClip
 from orbit4d.errors import InputError
-from orbit4d.splat.deform import ControlNodes
-from orbit4d.splat.fit import FitConfig, fit
-from orbit4d.splat.fit_frames import gather_frames
+from orbit4d.splat import checkpoint
+from orbit4d.splat.checkpoint import Checkpoint
+from orbit4d.splat.fit import FitConfig, Trainer, fit
+from orbit4d.splat.fit_frames import gather_frames, loops
 from orbit4d.splat.fit_optim import Canonical, LearningRates, build_optimizer
 from orbit4d.splat.gaussians import Gaussians4D
 from orbit4d.splat.rasterize import render
+from orbit4d.splat.trajectories import Trajectories
 
 CONFIG = FitConfig(
     size=64, steps=400, gaussians=1200, nodes=80, frames_per_step=3, hull_resolution=40, half_size_share=0.3
@@ -113,15 +115,18 @@ def test_frames_are_cropped_and_cameras_follow(clips):
 
 def test_relocation_moves_dead_gaussians_to_demand():
     canonical = Canonical(object_at(0.0))
-    nodes = ControlNodes(nodes=canonical.means.detach()[:20], field={})
-    optimizer = build_optimizer(canonical, nodes, torch.nn.Parameter(torch.zeros(1)), LearningRates(), extent=0.5)
-    sum(p.sum() for p in canonical.parameters()).backward()
+    paths = Trajectories(count=750)
+    groups = [{"params": list(paths.parameters()), "rate": "trajectories"}]
+    optimizer = build_optimizer(canonical, groups, torch.nn.Parameter(torch.zeros(1)), LearningRates(), extent=0.5)
+    sum(p.sum() for p in [*canonical.parameters(), *paths.parameters()]).backward()
     optimizer.step()
     with torch.no_grad():
         canonical.logit_opacities[:30] = -8
+        paths.shifts[700:] = 7
     canonical.demand[700:] = 1
     before = canonical.means.detach().clone()
-    moved = canonical.relocate(optimizer, share=0.0, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    moved = canonical.relocate(optimizer, share=0.0, generator=generator, also=list(paths.parameters()))
     assert moved == 30
     distance = torch.cdist(canonical.means.detach()[:30], before[700:]).amin(dim=1)
     assert distance.max() < 0.03
@@ -129,6 +134,7 @@ def test_relocation_moves_dead_gaussians_to_demand():
     assert (optimizer.state[canonical.means]["exp_avg"][:30] == 0).all()
     assert (optimizer.state[canonical.means]["exp_avg"][30:700] != 0).all()
     assert (canonical.demand == 0).all()
+    assert (paths.shifts[:30] == 7).all() and (paths.shifts[30:700] != 7).all()
 
 
 @pytest.mark.parametrize(
@@ -162,3 +168,71 @@ def test_irregular_times_are_no_obstacle(clips):
     late = replace(late, times=torch.tensor([0.6, 0.7, 0.8, 0.9, 1.0]))
     result = fit(late, static_clip=clips[1], config=replace(CONFIG, steps=12), progress=False)
     assert all(torch.isfinite(x).all() for x in (result.scene.at(0.8).means, result.scene.canonical.sh))
+
+
+@pytest.mark.parametrize("change", [{"residual": True}, {"deformation": "hexplane"}, {"deformation": "trajectories"}])
+def test_other_deformations_construct_too(clips, change):
+    config = replace(CONFIG, steps=200, gaussians=800, **change)
+    scene = fit(clips[0], static_clip=clips[1], config=config, progress=False).scene
+    moving, frozen = foreground_psnr(scene, clips[0]), foreground_psnr(scene, clips[0], frozen=True)
+    assert moving > 12 and moving > frozen + 1, (moving, frozen)
+
+
+def test_a_random_start_finds_the_object_too(clips):
+    config = replace(CONFIG, steps=200, gaussians=800, init="random")
+    scene = fit(clips[0], static_clip=clips[1], config=config, progress=False).scene
+    nothing = Gaussians4D(canonical=replace(scene.canonical, logit_opacities=torch.full((800,), -20.0)))
+    assert foreground_psnr(scene, clips[1]) > foreground_psnr(nothing, clips[1]) + 4
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("change", [{}, {"deformation": "trajectories"}])
+def test_a_killed_construction_is_taken_up_and_ends_the_same(clips, tmp_path, monkeypatch, change):
+    config = replace(CONFIG, steps=40, relocate_every=8, gaussians=500, **change)
+    whole = fit(clips[0], static_clip=clips[1], config=config, progress=False)
+    advance, path = Trainer._advance, tmp_path / "state"
+
+    def fragile(self):
+        if self.step == 23:
+            raise Killed
+        return advance(self)
+
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(Trainer, "_advance", fragile)
+    with pytest.raises(Killed):
+        fit(clips[0], static_clip=clips[1], config=config, checkpoint=path, progress=False)
+    steps = []
+    monkeypatch.setattr(Trainer, "_advance", lambda self: (steps.append(self.step), advance(self))[1])
+    again = fit(clips[0], static_clip=clips[1], config=config, checkpoint=path, progress=False)
+    assert steps == list(range(23, 40))
+    assert again.history == whole.history
+    for name, value in vars(whole.scene.at(0.6)).items():
+        assert torch.equal(value, getattr(again.scene.at(0.6), name)), name
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_something_else_is_not_taken_up(clips, tmp_path, caplog):
+    short, path = replace(CONFIG, steps=3), tmp_path / "state"
+    frames = gather_frames([clips[0]], size=64)
+    Checkpoint(path, replace(short, seed=1), frames).save({"step": 2})
+    assert Checkpoint(path, replace(short, seed=1), frames).load() == {"step": 2}
+    assert Checkpoint(path, short, frames).load() is None and "another construction" in caplog.text
+    path.write_bytes(b"junk")
+    assert Checkpoint(path, short, frames).load() is None and "cannot be read" in caplog.text
+    assert len(fit(clips[0], config=short, checkpoint=path, progress=False).history) == 2
+    with pytest.raises(InputError, match="is a folder"):
+        Checkpoint(tmp_path, short, frames)
+
+
+def test_loops_are_found_from_what_one_camera_sees_at_both_ends(clips):
+    moving = clips[0]
+    assert not loops(gather_frames([moving], size=64)), "the arm ends elsewhere"
+    closed = moving[[*range(16), 15]]
+    closed.rgb[-2:], closed.alpha[-2:] = 0.8 * moving.rgb[0], moving.alpha[0]
+    closed.times[:] = torch.linspace(0, 1, 17)
+    closed.cameras.camera_to_world[-1] = moving.cameras.camera_to_world[0]
+    assert loops(gather_frames([closed], size=64)), "but for its light the last frame is the first"
+    assert not loops(gather_frames([moving[:8]], size=64)), "time 1 is not shown"

@@ -6,10 +6,17 @@ import pytest
 import torch
 from splat_fixtures import object_at
 
-from orbit4d.splat.deform import ControlNodes, _Skin, farthest_points, skin_reference
+from orbit4d.splat.deform import ControlNodes, _Skin, farthest_points, nearest_graph, skin_reference
 from orbit4d.splat.gaussians import Deformation, Gaussians
-from orbit4d.splat.hexplane import STHexPlane, quaternion_exp, quaternion_matrix, quaternion_multiply
+from orbit4d.splat.hexplane import (
+    PointFeatures,
+    STHexPlane,
+    quaternion_exp,
+    quaternion_matrix,
+    quaternion_multiply,
+)
 from orbit4d.splat.losses import acceleration, dssim, dssim_reference, rigidity
+from orbit4d.splat.trajectories import Trajectories
 
 TIMES = torch.tensor([0.0, 0.3, 1.0])
 
@@ -19,7 +26,7 @@ def disturbed(module: torch.nn.Module, scale: float = 0.3) -> torch.nn.Module:
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            if "heads" in name or "temporal" in name:
+            if any(part in name for part in ("heads", "temporal", "gates", "shifts", "turns")):
                 parameter += scale * torch.randn(parameter.shape, generator=generator)
     return module
 
@@ -33,32 +40,74 @@ def make_nodes(**field) -> tuple[ControlNodes, Gaussians]:
     ), gaussians
 
 
-@pytest.mark.parametrize("build", [lambda: STHexPlane(), lambda: make_nodes()[0]])
-def test_starts_as_the_identity_and_is_a_deformation(build):
-    gaussians, module = object_at(0.0), build()
+EVERY_DELTA = {"predict_scale": True, "predict_opacity": True, "predict_color": True}
+DEFORMATIONS = {
+    "hexplane": lambda: STHexPlane(**EVERY_DELTA),
+    "periodic hexplane": lambda: STHexPlane(periodic=True),
+    "nodes": lambda: make_nodes()[0],
+    "nodes and residual": lambda: make_residual_nodes(),
+    "trajectories": lambda: Trajectories(count=750, knots=6),
+    "anchored trajectories": lambda: Trajectories(count=750, knots=6, periodic=True, anchor_time=0.4),
+}
+
+
+def make_residual_nodes() -> ControlNodes:
+    nodes = object_at(0.0).means[farthest_points(object_at(0.0).means, 40)]
+    torch.manual_seed(0)
+    return ControlNodes(nodes=nodes, field={}, residual=EVERY_DELTA)
+
+
+@pytest.mark.parametrize("name", DEFORMATIONS)
+def test_starts_as_the_identity_and_is_a_deformation(name):
+    gaussians, module = object_at(0.0), DEFORMATIONS[name]()
     assert isinstance(module, Deformation)
-    means, quats, log_scales = module.deform_batch(gaussians, TIMES)
-    assert means.shape == (3, len(gaussians), 3) and quats.shape == (3, len(gaussians), 4)
-    assert torch.allclose(means, gaussians.means.expand_as(means), atol=1e-5)
-    assert torch.allclose(quats, gaussians.quats.expand_as(quats), atol=1e-5)
-    assert torch.allclose(log_scales, gaussians.log_scales.expand_as(log_scales))
+    moved = module.deform_batch(gaussians, TIMES)
+    assert moved.means.shape == (3, len(gaussians), 3) and moved.quats.shape == (3, len(gaussians), 4)
+    for field, value in vars(gaussians).items():
+        assert torch.allclose(getattr(moved, field), value.expand_as(getattr(moved, field)), atol=1e-5), field
+    assert torch.allclose(moved.colors, gaussians.base_colors.expand_as(moved.colors), atol=1e-5)
 
 
-@pytest.mark.parametrize("build", [lambda: STHexPlane(), lambda: make_nodes()[0]])
-def test_one_time_agrees_with_the_batch(build):
-    gaussians, module = object_at(0.0), disturbed(build())
-    means, quats, log_scales = module.deform_batch(gaussians, TIMES)
-    one = module(gaussians, 0.3)
-    assert torch.allclose(one.means, means[1], atol=1e-5)
-    assert torch.allclose(one.quats, quats[1], atol=1e-5)
-    assert torch.allclose(one.log_scales, log_scales[1], atol=1e-5)
-    assert (means[1] - means[0]).abs().max() > 1e-3  # it does move
+@pytest.mark.parametrize("name", DEFORMATIONS)
+def test_one_time_agrees_with_the_batch(name):
+    gaussians, module = object_at(0.0), disturbed(DEFORMATIONS[name]())
+    moved = module.deform_batch(gaussians, TIMES)
+    one, expected = module(gaussians, 0.3), moved.at(1)
+    for field, value in vars(one).items():
+        assert torch.allclose(value, getattr(expected, field), atol=1e-5), field
+    assert (moved.means[1] - moved.means[0]).abs().max() > 1e-3  # it does move
+
+
+def test_all_five_deltas_change_over_time_and_learn():
+    gaussians, module = object_at(0.0), disturbed(make_residual_nodes())
+    moved = module.deform_batch(gaussians, TIMES)
+    for field in vars(moved):
+        value = getattr(moved, field)
+        assert (value[1] - value[0]).abs().max() > 1e-4, field
+    sum(getattr(moved, field).square().sum() for field in vars(moved)).backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("build", [STHexPlane, lambda **k: Trajectories(count=750, **k)])
+def test_a_periodic_deformation_closes_and_is_continuous_there(build):
+    gaussians, module = object_at(0.0), disturbed(build(periodic=True))
+    times = torch.tensor([0.0, 1.0, 0.999, 0.001, 0.5])
+    means = module.deform_batch(gaussians, times).means
+    assert torch.allclose(means[0], means[1], atol=1e-6)
+    near = (means[2] - means[3]).abs().max()
+    assert near < 0.05 * (means[4] - means[0]).abs().max()
+
+
+def test_trajectories_need_as_many_gaussians():
+    with pytest.raises(RuntimeError):
+        Trajectories(count=3).deform_batch(object_at(0.0), TIMES)
 
 
 def test_every_parameter_gets_a_gradient():
     module, gaussians = disturbed(STHexPlane()), object_at(0.0)
-    outputs = module.deform_batch(gaussians, TIMES)
-    sum(x.square().sum() for x in outputs).backward()
+    moved = module.deform_batch(gaussians, TIMES)
+    sum(x.square().sum() for x in (moved.means, moved.quats, moved.log_scales)).backward()
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 
@@ -90,19 +139,48 @@ def test_optional_heads_and_features():
     moved = module(gaussians, 0.7)
     assert (moved.log_scales == gaussians.log_scales).all()
     assert (moved.logit_opacities != gaussians.logit_opacities).any() and (moved.sh != gaussians.sh).any()
-    featured = STHexPlane(feature_channels=5)
-    assert featured.deltas(gaussians.means, TIMES, torch.randn(len(gaussians), 5))["position"].shape == (3, 750, 3)
+
+
+def test_features_gate_space_and_time_apart():
+    """z_s reaches every moment alike; z_t of one moment reaches that moment, and the halfway times next to it."""
+    points = torch.rand(20, 3) - 0.5
+    module = disturbed(STHexPlane(feature_channels=(5, 2)), 0.3)
+    known = torch.tensor([0.0, 0.5, 1.0])
+    features = PointFeatures(z_s=torch.randn(20, 5), z_t=torch.randn(3, 20, 2), times=known)
+    before = module.deltas(points, known, features)["position"]
+    features.z_t[1] += 1
+    after = module.deltas(points, known, features)["position"]
+    assert torch.equal(before[[0, 2]], after[[0, 2]]) and not torch.allclose(before[1], after[1])
+    halfway = features.temporal(torch.tensor([0.25, -1.0, 2.0]))
+    assert torch.allclose(halfway, torch.stack([features.z_t[:2].mean(dim=0), features.z_t[0], features.z_t[2]]))
+    features.z_s[3] += 1
+    changed = (module.deltas(points, known, features)["position"] != after).any(dim=-1)
+    assert changed[:, 3].all() and changed.sum() == 3
     with pytest.raises(ValueError, match="features"):
-        featured.deltas(gaussians.means, TIMES)
+        module.deltas(points, known)
+    with pytest.raises(ValueError, match="features"):
+        STHexPlane().deltas(points, known, features)
 
 
 def test_hold_outside_freezes_the_motion_there():
     module = disturbed(STHexPlane(temporal_resolutions=(5, 9)))
-    module.hold_outside(0.25, 0.5)
+    module.hold_outside(0.375, 0.125)
     points = torch.rand(20, 3) - 0.5
     d = module.deltas(points, torch.tensor([0.0, 0.25, 0.5, 0.9]))["position"]
     assert torch.allclose(d[0], d[1], atol=1e-6) and torch.allclose(d[2], d[3], atol=1e-6)
     assert not torch.allclose(d[1], d[2], atol=1e-4)
+
+
+def test_hold_outside_goes_round_a_loop():
+    """Of a ring of eight knots with the anchor at 0, those next to it on either side are kept."""
+    module = disturbed(STHexPlane(spatial_resolutions=(4,), temporal_resolutions=(8,), periodic=True))
+    plane = module.temporal[0].detach().clone()
+    module.hold_outside(0.0, 0.2)
+    kept = module.temporal[0].detach()
+    known = [0, 1, 2, 6, 7]
+    assert torch.equal(kept[:, :, known], plane[:, :, known])
+    for knot, source in ((3, 2), (4, 2), (5, 6)):
+        assert torch.equal(kept[:, :, knot], plane[:, :, source]), knot
 
 
 def test_nodes_carry_gaussians_through_an_exact_rigid_motion():
@@ -114,12 +192,14 @@ def test_nodes_carry_gaussians_through_an_exact_rigid_motion():
     motion.rotations = rotation.expand_as(motion.rotations)
     motion.quats = turn.expand_as(motion.quats)
     motion.positions = (module.nodes @ rotation.T + shift)[None]
-    means, quats, _ = module.carry(gaussians, motion, module.skin(gaussians.means))
+    moved = module.carry(gaussians, motion, module.skin(gaussians.means))
+    means, quats = moved.means, moved.quats
     assert torch.allclose(means[0], gaussians.means @ rotation.T + shift, atol=1e-5)
     assert torch.allclose(quats[0], turn.expand_as(quats[0]), atol=1e-5)
-    assert rigidity(module.nodes, motion, module.graph()) < 1e-4
+    graph = nearest_graph(module.nodes, 8)
+    assert rigidity(module.nodes, motion, graph) < 1e-4
     motion.positions = motion.positions * 1.5
-    assert rigidity(module.nodes, motion, module.graph()) > 0.3
+    assert rigidity(module.nodes, motion, graph) > 0.3
 
 
 def test_skinning_weights_are_continuous_and_sum_to_one():

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from splat_fixtures import moving_orbit, object_at, static_orbit
+from splat_fixtures import front_view, moving_orbit, object_at, static_orbit
 
 from orbit4d.errors import InputError
-from orbit4d.splat.hull import hull_gaussians, nearest_distance, visual_hull
+from orbit4d.splat.hull import hull_gaussians, moving_hull, nearest_distance, visual_hull
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,26 @@ def test_moving_hull_keeps_the_body_and_tolerates_motion():
     assert hull.misses > 0
     body = object_at(0.0).means[:500]
     assert torch.cdist(body, hull.surface).amin(dim=1).max() < 0.15
+
+
+@pytest.mark.parametrize("anchor", [0.0, 0.5])
+def test_moving_hull_is_complete_at_its_anchor(anchor):
+    """The swinging arm is in no place for long: the tolerant hull lacks it, the anchored one has it where it is then."""
+    clip = moving_orbit(96)
+    arm = object_at(anchor).means[500:]
+    tolerant, anchored = visual_hull(clip, moving=True, resolution=48), moving_hull(clip, anchor=anchor, resolution=48)
+    tip = arm[arm.norm(dim=1) > 0.4]
+    before, after = (torch.cdist(tip, h.surface).amin(dim=1).mean() for h in (tolerant, anchored))
+    assert after < 0.06 and after < 0.6 * before, (before, after)
+    view = front_view(96)
+    k = int((view.times - anchor).abs().argmin())
+    pixels = view.cameras[k : k + 1].project(anchored.surface[None])[0][0].long().clamp(0, 95)
+    covered = torch.zeros(96, 96)
+    covered[pixels[:, 1], pixels[:, 0]] = 1
+    covered = torch.nn.functional.max_pool2d(covered[None], 3, stride=1, padding=1)[0] > 0
+    shown = view.alpha[k, 0] > 0.5
+    assert (covered & shown).sum() > 0.93 * shown.sum()
+    assert (covered & shown).sum() > 0.6 * covered.sum(), "nor is it much larger than the object"
 
 
 def test_gaussians_take_colours_and_scales_from_the_views(hull, still):

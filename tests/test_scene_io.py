@@ -7,17 +7,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from splat_fixtures import object_at
-from test_hexplane import disturbed, make_nodes
+from test_hexplane import disturbed, make_nodes, make_residual_nodes
 
 from orbit4d.errors import InputError
 from orbit4d.splat.gaussians import Gaussians4D
 from orbit4d.splat.hexplane import STHexPlane
 from orbit4d.splat.io import load_metadata, load_scene, save_scene
+from orbit4d.splat.trajectories import Trajectories
 
 DEFORMATIONS = {
     "none": lambda: None,
     "st_hexplane": lambda: disturbed(STHexPlane(predict_color=True)),
     "control_nodes": lambda: disturbed(make_nodes(anchor_time=0.25)[0]),
+    "control_nodes with residual": lambda: disturbed(make_residual_nodes()),
+    "control_nodes with features": lambda: disturbed(make_nodes(feature_channels=(3, 2))[0]),
+    "trajectories": lambda: disturbed(Trajectories(count=750, periodic=True)),
 }
 
 
@@ -32,7 +36,7 @@ def test_round_trip_is_exact(tmp_path, name):
         for field in ("means", "quats", "log_scales", "logit_opacities", "sh"):
             assert torch.equal(getattr(a, field), getattr(b, field)), field
     if scene.deformation is not None:
-        assert again.deformation.kind == name and again.deformation.config() == scene.deformation.config()
+        assert again.deformation.kind == name.split()[0] and again.deformation.config() == scene.deformation.config()
 
 
 @pytest.fixture
@@ -91,8 +95,8 @@ def test_headers_that_do_not_parse_are_input_errors(saved, text):
 
 
 def test_a_scene_that_needs_features_is_refused_on_loading(tmp_path):
-    """Its config is valid and its tensors fit, but `at` has no features to give."""
-    scene = Gaussians4D(canonical=object_at(0.0), deformation=make_nodes(feature_channels=2)[0])
+    """Its config is valid and its tensors fit, but a field on the Gaussians has no features to give."""
+    scene = Gaussians4D(canonical=object_at(0.0), deformation=STHexPlane(feature_channels=(2, 0)))
     with pytest.raises(InputError, match="cannot be evaluated"):
         load_scene(save_scene(scene, tmp_path / "scene.safetensors"))
 

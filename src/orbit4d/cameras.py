@@ -76,6 +76,10 @@ class Cameras:
         """(*b, 4, 4) camera-to-world with OpenGL camera axes (x right, y up, z backward)."""
         return self.camera_to_world @ OPENGL_FROM_OPENCV.to(self.camera_to_world)
 
+    def to(self, device: torch.device | str) -> Cameras:
+        """The same on `device`."""
+        return replace(self, camera_to_world=self.camera_to_world.to(device), intrinsics=self.intrinsics.to(device))
+
     def resized(self, width: int, height: int) -> Cameras:
         """The same views at another resolution."""
         scale = torch.tensor([width / self.width, height / self.height, 1.0]).to(self.intrinsics)

@@ -5,29 +5,21 @@ R_j. A Gaussian at x is skinned to its nearest nodes with fixed weights w_j(x):
 
     x'(t) = sum_j w_j [ R_j (x - p_j) + p_j + T_j ],        q'(t) = normalise(sum_j w_j q_j) * q
 
-so that what is seen from one side only still carries its other side with it.
+so that what is seen from one side only still carries its other side with it. A second ST-HexPlane on the Gaussians
+themselves may add what the nodes cannot say: deltas of position, rotation, scale, opacity and colour.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .gaussians import Gaussians
-from .hexplane import STHexPlane, check_whole, quaternion_exp, quaternion_matrix, quaternion_multiply
+from .gaussians import Gaussians, Moved
+from .hexplane import PointFeatures, PointMotion, STHexPlane, check_whole, one_time, quaternion_multiply
 from .native import library, takes
-
-
-@dataclass(kw_only=True)
-class NodeMotion:
-    """State of m nodes at v times: positions (v, m, 3), quats (v, m, 4) wxyz, rotations (v, m, 3, 3)."""
-
-    positions: Tensor
-    quats: Tensor
-    rotations: Tensor
 
 
 @dataclass(kw_only=True)
@@ -43,39 +35,57 @@ class ControlNodes(nn.Module):
 
     Args:
         nodes: (m, 3) canonical node positions, or their number when a state dict will be loaded.
-        neighbors: nodes that carry a Gaussian. graph_neighbors: edges of a node in the rigidity graph.
+        neighbors: nodes that carry a Gaussian.
         field: arguments of the `STHexPlane` that moves the nodes (it predicts position and rotation only).
+        residual: arguments of the `STHexPlane` that adds deltas to every Gaussian; None: there is none.
+        feature_times: how many moments the nodes' temporal features are known at, where `field` takes features.
     """
 
     kind = "control_nodes"
 
-    def __init__(self, *, nodes: Tensor | int, neighbors: int = 4, graph_neighbors: int = 8, field: dict) -> None:
+    def __init__(
+        self,
+        *,
+        nodes: Tensor | int,
+        neighbors: int = 4,
+        field: dict,
+        residual: dict | None = None,
+        feature_times: int = 1,
+    ) -> None:
         super().__init__()
         positions = torch.zeros(nodes, 3) if isinstance(nodes, int) else nodes.detach().clone().float()
         if positions.ndim != 2 or positions.shape[1] != 3 or len(positions) < 2:
             raise ValueError(f"nodes must have shape (m, 3), m >= 2, got {tuple(positions.shape)}")
         check_whole("neighbors", neighbors, least=1)
-        check_whole("graph_neighbors", graph_neighbors, least=1)
+        check_whole("feature_times", feature_times, least=1)
         self.neighbors = min(neighbors, len(positions))
-        self.graph_neighbors = min(graph_neighbors, len(positions) - 1)
         self.nodes: Tensor
         self.register_buffer("nodes", positions)
         self.field = STHexPlane(**{"predict_scale": False, **field})
+        self.residual = None if residual is None else STHexPlane(**residual)
+        self.z_s: Tensor
+        self.z_t: Tensor
+        self.z_times: Tensor
+        if self.field.gates:
+            spatial, temporal = self.field.config()["feature_channels"]
+            self.register_buffer("z_s", torch.zeros(len(positions), spatial))
+            self.register_buffer("z_t", torch.zeros(feature_times, len(positions), temporal))
+            self.register_buffer("z_times", torch.linspace(0, 1, feature_times))
 
     def config(self) -> dict:
-        """The constructor's arguments as JSON-ready values; node positions are in the state dict."""
+        """The constructor's arguments as JSON-ready values; node positions and features are in the state dict."""
         return {
             "nodes": len(self.nodes),
             "neighbors": self.neighbors,
-            "graph_neighbors": self.graph_neighbors,
             "field": self.field.config(),
+            "residual": None if self.residual is None else self.residual.config(),
+            "feature_times": len(self.z_times) if self.field.gates else 1,
         }
 
-    def motion(self, times: Tensor) -> NodeMotion:
+    def motion(self, times: Tensor) -> PointMotion:
         """The nodes at `times` (v,) in [0, 1]."""
-        d = self.field.deltas(self.nodes, times)
-        quats = quaternion_exp(d["rotation"])
-        return NodeMotion(positions=self.nodes + d["position"], quats=quats, rotations=quaternion_matrix(quats))
+        features = PointFeatures(z_s=self.z_s, z_t=self.z_t, times=self.z_times) if self.field.gates else None
+        return self.field.motion(self.nodes, times, features)
 
     @torch.no_grad()
     def skin(self, means: Tensor) -> Skinning:
@@ -93,35 +103,44 @@ class ControlNodes(nn.Module):
             weight = torch.ones_like(distance)
         return Skinning(index=index.contiguous(), weight=weight / weight.sum(dim=1, keepdim=True))
 
-    def carry(self, gaussians: Gaussians, motion: NodeMotion, skin: Skinning) -> tuple[Tensor, Tensor, Tensor]:
-        """Gaussians carried by `motion`: means (v, n, 3), quats (v, n, 4), log scales (v, n, 3)."""
+    def carry(self, gaussians: Gaussians, motion: PointMotion, skin: Skinning) -> Moved:
+        """Gaussians carried by `motion` at its v times."""
         offsets = motion.positions - (motion.rotations @ self.nodes[..., None])[..., 0]
         table = torch.cat([motion.rotations.flatten(2), offsets, motion.quats], dim=-1)
         blend = _Skin.apply if takes(table, gaussians.means) else skin_reference
         means, quats = blend(table, gaussians.means, gaussians.quats, skin.index, skin.weight)  # type: ignore[misc]
-        return means, quats, gaussians.log_scales.expand(len(table), len(gaussians), 3)
+        return Moved(**{**vars(gaussians), "means": means, "quats": quats, "log_scales": _repeated(gaussians, table)})
 
     def deform_batch(
-        self, gaussians: Gaussians, times: Tensor, *, skin: Skinning | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Means (v, n, 3), quats (v, n, 4), log scales (v, n, 3) at `times` (v,); a `skin` at hand saves time."""
+        self,
+        gaussians: Gaussians,
+        times: Tensor,
+        *,
+        motion: PointMotion | None = None,
+        skin: Skinning | None = None,
+    ) -> Moved:
+        """The Gaussians at `times` (v,) in [0, 1]; the nodes' `motion` at these times and a `skin` at hand save time."""
         skin = self.skin(gaussians.means.detach()) if skin is None else skin
-        return self.carry(gaussians, self.motion(times), skin)
+        moved = self.carry(gaussians, self.motion(times) if motion is None else motion, skin)
+        return moved if self.residual is None else self.residual.displace(gaussians, moved, times)
 
     def __call__(self, gaussians: Gaussians, time: float | Tensor) -> Gaussians:
         """The Gaussians at `time`, a scalar in [0, 1]."""
         return super().__call__(gaussians, time)
 
     def forward(self, gaussians: Gaussians, time: float | Tensor) -> Gaussians:
-        times = torch.as_tensor(time, dtype=gaussians.means.dtype, device=gaussians.means.device).reshape(1)
-        means, quats, log_scales = self.deform_batch(gaussians, times)
-        return replace(gaussians, means=means[0], quats=quats[0], log_scales=log_scales[0])
+        return self.deform_batch(gaussians, one_time(gaussians, time)).at(0)
 
-    @torch.no_grad()
-    def graph(self) -> Tensor:
-        """(m, graph_neighbors) indices of each node's nearest nodes in the canonical state."""
-        distance = torch.cdist(self.nodes, self.nodes)
-        return distance.fill_diagonal_(torch.inf).topk(self.graph_neighbors, largest=False).indices
+
+def _repeated(gaussians: Gaussians, table: Tensor) -> Tensor:
+    return gaussians.log_scales.expand(len(table), len(gaussians), 3)
+
+
+@torch.no_grad()
+def nearest_graph(points: Tensor, neighbors: int) -> Tensor:
+    """(m, min(neighbors, m - 1)) indices of the nearest other ones of each of `points` (m, 3)."""
+    distance = torch.cdist(points, points).fill_diagonal_(torch.inf)
+    return distance.topk(min(neighbors, len(points) - 1), largest=False).indices
 
 
 def skin_reference(table: Tensor, means: Tensor, quats: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,8 +3,8 @@
 1. hull: Gaussians on the visual hull of the silhouettes;
 2. coarse: the canonical Gaussians alone, on the static orbit if there is one, else on all frames;
 3. fine: canonical Gaussians, control nodes and their ST-HexPlane together on all frames. With a static orbit the
-   canonical state is that moment, and the window of times that is seen widens from it, so that motion is *tracked*:
-   every new frame starts from the pose of its neighbour.
+   canonical state is that moment, without one it is the middle of the clip; the window of times that is seen widens from
+   it, so that motion is *tracked*: every new frame starts from the pose of its neighbour, and is seen often at first.
 """
 
 from __future__ import annotations
@@ -12,24 +12,32 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..clip import OrbitalClip
+from ..clip import OrbitalClip, SpatioTemporalFeatures
 from ..errors import InputError
-from .deform import ControlNodes, NodeMotion, farthest_points
+from .checkpoint import Checkpoint
 from .fit_config import FitConfig, LossWeights
-from .fit_frames import Frames, check_clips, gather_frames
+from .fit_frames import Frames, check_clips, gather_features, gather_frames, loops
+from .fit_motion import Motion
 from .fit_optim import Canonical, LearningRates, build_optimizer, set_decay
-from .gaussians import Gaussians, Gaussians4D
-from .hull import Hull, hull_gaussians, visual_hull
-from .losses import acceleration, anisotropy, dssim, rigidity
+from .gaussians import Gaussians, Gaussians4D, Moved
+from .hull import NEAR_FRAMES, Hull, hull_gaussians, moving_hull, random_gaussians, visual_hull
+from .lift import lift_features
+from .losses import anisotropy, dssim
 from .rasterize import render_batch
 
 __all__ = ["FitConfig", "FitResult", "LearningRates", "LossWeights", "fit"]
+
+FRONTIER = 2.5
+"""Frame spacings behind the edge of the widening window that count as just reached."""
+LIFT_TOLERANCE = 0.03
+"""Of half the object's extent, beside two voxels: how far behind the seen surface a control node still counts as seen."""
 
 
 @dataclass(kw_only=True)
@@ -46,12 +54,21 @@ def fit(
     *,
     static_clip: OrbitalClip | None = None,
     config: FitConfig | None = None,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "cpu",
     progress: bool = True,
 ) -> FitResult:
     """Construct a dynamic 3D Gaussian scene from one or more clips of one object.
 
-    `clips` show it moving; `static_clip` shows one moment of it from all around (all its times equal). Both may have any
-    size; they are fitted at `config.size`. Raises InputError for clips that cannot be used.
+    Args:
+        clips: what shows the object moving; any sizes of one aspect ratio, fitted at `config.size`. The diffusion features
+            of clips that have them are lifted onto the control nodes.
+        static_clip: one moment of it from all around (all its times equal).
+        checkpoint: file that the state is written to every few seconds, and removed from at the end. If it is there from
+            an earlier run with the same clips and config, that run is taken up where it was, with the same result.
+        device: where the optimisation runs; "cuda" needs gsplat. The scene comes back on the CPU.
+
+    Raises InputError for clips that cannot be used.
     """
     started = time.perf_counter()
     clips = [clips] if isinstance(clips, OrbitalClip) else list(clips)
@@ -64,10 +81,29 @@ def fit(
     with _deterministic(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         hull_clip = static_clip or _longest(clips)
-        hull = visual_hull(hull_clip, moving=static_clip is None, resolution=config.hull_resolution)
-        initial = hull_gaussians(hull, hull_clip, count=config.gaussians, generator=generator)
-        trainer = _Trainer(frames, initial, hull, anchor=anchor, config=config, generator=generator)
-        history = trainer.run(progress=progress)
+        if static_clip is None and config.moving_anchor is not None:
+            anchor = config.moving_anchor
+            hull = moving_hull(hull_clip, anchor=anchor, resolution=config.hull_resolution)
+        else:
+            hull = visual_hull(hull_clip, moving=static_clip is None, resolution=config.hull_resolution)
+        if config.init == "random":
+            initial = random_gaussians(hull, count=config.gaussians, generator=generator)
+        else:
+            initial = hull_gaussians(hull, hull_clip, count=config.gaussians, generator=generator)
+        trainer = Trainer(
+            frames,
+            initial,
+            hull,
+            anchor=anchor,
+            still=static_clip is not None,
+            features=gather_features(everything),
+            config=config,
+            generator=generator,
+            device=torch.device(device),
+        )
+        history = trainer.run(
+            checkpoint=None if checkpoint is None else Checkpoint(checkpoint, config, frames), progress=progress
+        )
     return FitResult(scene=trainer.scene(), history=history, seconds=time.perf_counter() - started)
 
 
@@ -101,7 +137,7 @@ def _longest(clips: list[OrbitalClip]) -> OrbitalClip:
     return max(clips, key=len)
 
 
-class _Trainer:
+class Trainer:
     """The state of one construction; `run` is the loop, the other methods are its parts in order."""
 
     def __init__(
@@ -111,74 +147,119 @@ class _Trainer:
         hull: Hull,
         *,
         anchor: float | None,
+        still: bool,
+        features: SpatioTemporalFeatures | None,
         config: FitConfig,
         generator: torch.Generator,
+        device: torch.device,
     ) -> None:
-        self.frames, self.config, self.generator, self.anchor = frames, config, generator, anchor
-        self.half_frames = frames.halved()
-        self.extent = hull.half_extent
-        self.canonical = Canonical(initial)
-        self.nodes = ControlNodes(
-            nodes=hull.surface[farthest_points(hull.surface, config.nodes)],
-            neighbors=config.skinning_neighbors,
-            graph_neighbors=config.graph_neighbors,
-            field={
-                "center": tuple(hull.center.tolist()),
-                "half_extent": 1.05 * hull.half_extent,
-                "spatial_resolutions": config.spatial_resolutions,
-                "temporal_resolutions": config.temporal_resolutions,
-                "anchor_time": anchor,
-            },
+        self.config, self.generator, self.anchor, self.device = config, generator, anchor, device
+        self.times, self.still = frames.times, still
+        self.frames = frames.to(device)
+        self.half_frames = self.frames.halved()
+        self.hull = hull
+        self.static = frames.clip == int(frames.clip.max()) if still else torch.zeros(len(frames), dtype=torch.bool)
+        self.canonical = Canonical(initial).to(device)
+        self.features = features
+        self.motion = Motion(
+            initial,
+            hull,
+            anchor=anchor,
+            loop=loops(frames) if config.loop is None else config.loop,
+            spacing=_frame_spacing(frames.times[~self.static]),
+            feature_channels=(0, 0) if features is None else (features.z_s.shape[1], features.z_t.shape[1]),
+            feature_times=1 if features is None else len(features.times.unique()),
+            config=config,
+        ).to(device)
+        self.log_gains = nn.Parameter(torch.zeros(int(frames.clip.max()) + 1, device=device))
+        self.optimizer = build_optimizer(
+            self.canonical, self.motion.parameter_groups(), self.log_gains, config.rates, extent=hull.half_extent
         )
-        self.graph = self.nodes.graph()
-        self.log_gains = nn.Parameter(torch.zeros(int(frames.clip.max()) + 1))
-        self.optimizer = build_optimizer(self.canonical, self.nodes, self.log_gains, config.rates, extent=self.extent)
-        self.static = (
-            frames.clip == int(frames.clip.max()) if anchor is not None else torch.zeros(len(frames), dtype=torch.bool)
-        )
-        self.spacing = _frame_spacing(frames.times[~self.static])
-        coarse_share = config.coarse_share_moving if anchor is None else config.coarse_share
+        coarse_share = config.coarse_share if still else config.coarse_share_moving
         self.coarse_steps = int(coarse_share * config.steps)
-        self.window = (0.0, 1.0)
-        self.skin = self.nodes.skin(self.canonical.means.detach())
+        self.reach = 1.0
+        self.step = 0
+        self.smoothed: float | None = None
+        self.history: list[dict] = []
 
-    def run(self, *, progress: bool) -> list[dict]:
-        history = []
-        bar = tqdm(total=self.config.steps, desc="construct", unit="step", disable=not progress)
-        smoothed = None
-        for step in range(self.config.steps):
-            fine = step >= self.coarse_steps
-            if fine:
-                self._widen_window(step)
-            index = self._draw_frames(fine=fine)
-            half = step < self.config.half_size_share * self.config.steps
-            terms = self._losses((self.half_frames if half else self.frames)[index], fine=fine)
-            loss = torch.stack([value for name, value in terms.items() if name != "mse"]).sum()
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            if self.probe.grad is not None:
-                self.canonical.demand += self.probe.grad.norm(dim=-1).sum(dim=0)
-            done = step / self.config.steps
-            set_decay(
-                self.optimizer, done, max(0.0, step - self.coarse_steps) / max(1, self.config.steps - self.coarse_steps)
-            )
-            self.optimizer.step()
-            self._maintain(step)
-            mse = float(terms["mse"])
-            smoothed = mse if smoothed is None else 0.95 * smoothed + 0.05 * mse
+    def run(self, *, checkpoint: Checkpoint | None, progress: bool) -> list[dict]:
+        if checkpoint is not None and (state := checkpoint.load()) is not None:
+            self.restore(state)
+        bar = tqdm(total=self.config.steps, initial=self.step, desc="construct", unit="step", disable=not progress)
+        while self.step < self.config.steps:
+            figures = self._advance()
             bar.update()
-            if step % 20 == 0 or step == self.config.steps - 1:
-                figures = {name: round(float(value.detach()), 6) for name, value in terms.items()}
-                history.append(
-                    {"step": step, "stage": "fine" if fine else "coarse", "psnr": _decibels(smoothed), **figures}
-                )
-                bar.set_postfix_str(f"{history[-1]['stage']} {history[-1]['psnr']:.1f} dB")
+            if figures is not None:
+                bar.set_postfix_str(f"{figures['stage']} {figures['psnr']:.1f} dB")
+            if checkpoint is not None:
+                checkpoint.save_sometimes(self.state)
         bar.close()
-        return history
+        if checkpoint is not None:
+            checkpoint.remove()
+        return self.history
 
     def scene(self) -> Gaussians4D:
-        canonical = Gaussians(**{k: v.clone() for k, v in vars(self.canonical.gaussians.detach()).items()})
-        return Gaussians4D(canonical=canonical, deformation=self.nodes.requires_grad_(False))
+        canonical = Gaussians(**{k: v.clone().cpu() for k, v in vars(self.canonical.gaussians.detach()).items()})
+        return Gaussians4D(canonical=canonical, deformation=self.motion.deformation.cpu().requires_grad_(False))
+
+    def state(self) -> dict:
+        """Everything that an exact resume needs."""
+        return {
+            "canonical": self.canonical.state_dict(),
+            "demand": self.canonical.demand,
+            "motion": self.motion.state(),
+            "log_gains": self.log_gains.detach(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "torch_rng": torch.get_rng_state(),
+            "step": self.step,
+            "smoothed": self.smoothed,
+            "history": self.history,
+        }
+
+    @torch.no_grad()
+    def restore(self, state: dict) -> None:
+        """The reverse of `state`."""
+        self.canonical.load_state_dict(state["canonical"])
+        self.canonical.demand.copy_(state["demand"])
+        self.motion.restore(state["motion"])
+        self.log_gains.copy_(state["log_gains"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_rng"])
+        self.step, self.smoothed, self.history = state["step"], state["smoothed"], state["history"]
+
+    def _advance(self) -> dict | None:
+        """One optimisation step; its figures every now and then."""
+        step, fine = self.step, self.step >= self.coarse_steps
+        if fine:
+            self._widen_window(step)
+            if self.features is not None and (step - self.coarse_steps) % self.config.lift_every == 0:
+                self._lift(self.features)
+        index = self._draw_frames(fine=fine).to(self.device)
+        half = step < self.config.half_size_share * self.config.steps
+        terms = self._losses((self.half_frames if half else self.frames)[index], fine=fine)
+        loss = torch.stack([value for name, value in terms.items() if name != "mse"]).sum()
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.probe.grad is not None:
+            self.canonical.demand += self.probe.grad.norm(dim=-1).sum(dim=0)
+        fine_steps = max(1, self.config.steps - self.coarse_steps)
+        fine_share = max(0.0, step - self.coarse_steps) / fine_steps
+        kept = 0.0 if self.anchor is None else min(self.config.widen_share, 0.99)
+        set_decay(self.optimizer, step / self.config.steps, max(0.0, fine_share - kept) / (1 - kept))
+        self.optimizer.step()
+        self._maintain(step)
+        mse = float(terms["mse"])
+        self.smoothed = mse if self.smoothed is None else 0.95 * self.smoothed + 0.05 * mse
+        self.step += 1
+        if step % 20 and step != self.config.steps - 1:
+            return None
+        figures = {name: round(float(value.detach()), 6) for name, value in terms.items()}
+        self.history.append(
+            {"step": step, "stage": "fine" if fine else "coarse", "psnr": _decibels(self.smoothed), **figures}
+        )
+        return self.history[-1]
 
     def _widen_window(self, step: int) -> None:
         """The times that the fine stage may see: from the anchor outwards, all after `widen_share` of its steps."""
@@ -187,27 +268,38 @@ class _Trainer:
         fine_steps = max(1, self.config.steps - self.coarse_steps)
         share = (step - self.coarse_steps + 1) / max(1.0, self.config.widen_share * fine_steps)
         if share >= 1:
-            self.window = (0.0, 1.0)
+            self.reach = 1.0
             return
-        reach = share * max(self.anchor, 1 - self.anchor) + self.spacing
-        window = (max(0.0, self.anchor - reach), min(1.0, self.anchor + reach))
-        self.nodes.field.hold_outside(*window)
-        self.window = window
+        farthest = 0.5 if self.motion.loop else max(self.anchor, 1 - self.anchor)
+        self.reach = share * farthest + self.motion.spacing
+        self.motion.hold_outside(self.reach)
 
     def _draw_frames(self, *, fine: bool) -> Tensor:
         count = self.config.frames_per_step
         if not fine:
-            pool = self.static if self.anchor is not None else ~self.static
-            return self._choose(pool, count)
-        inside = (
-            ~self.static & (self.frames.times >= self.window[0] - 1e-6) & (self.frames.times <= self.window[1] + 1e-6)
-        )
-        if self.anchor is None:
-            return self._choose(inside, count)
-        if not bool(inside.any()):  # irregular times: the window has not reached a moving frame yet
+            return self._choose(self._coarse_frames(), count)
+        inside = fresh = ~self.static
+        if self.anchor is not None:
+            away = self.motion.distance(self.times, self.anchor)
+            inside = inside & (away <= self.reach + 1e-6)
+            fresh = inside & (away > self.reach - FRONTIER * self.motion.spacing)
+        if self.still and not bool(inside.any()):  # irregular times: the window has not reached a moving frame yet
             return self._choose(self.static, count)
-        still = int((torch.rand(count, generator=self.generator) < self.config.static_share).sum())
-        return torch.cat([self._choose(self.static, still), self._choose(inside, count - still)])
+        drawn = torch.rand(2, count, generator=self.generator)
+        held = int((drawn[0] < self.config.static_share).sum()) if self.still else 0
+        widening = self.reach < 1 and bool(fresh.any())
+        ahead = int((drawn[1, held:] < self.config.frontier_share).sum()) if widening else 0
+        parts = [(self.static, held), (fresh, ahead), (inside, count - held - ahead)]
+        return torch.cat([self._choose(mask, number) for mask, number in parts])
+
+    def _coarse_frames(self) -> Tensor:
+        """Frames of the canonical state: the static orbit, the moments next to the anchor, or all."""
+        if self.still:
+            return self.static
+        if self.anchor is None:
+            return ~self.static
+        near = self.motion.distance(self.times, self.anchor).argsort()[:NEAR_FRAMES]
+        return torch.zeros_like(self.static).index_fill(0, near, True)
 
     def _choose(self, mask: Tensor, count: int) -> Tensor:
         pool = mask.nonzero()[:, 0]
@@ -218,29 +310,20 @@ class _Trainer:
 
     def _losses(self, batch: Frames, *, fine: bool) -> dict[str, Tensor]:
         """Weighted terms, and the unweighted `mse` of the colours for the log."""
-        weights, gaussians = self.config.weights, self.canonical.gaussians
-        terms: dict[str, Tensor] = {}
-        v = len(batch)
-        if fine:
-            d = self.spacing
-            motion = self.nodes.motion(torch.cat([batch.times, batch.times - d, batch.times + d]).clamp(0, 1))
-            now = replace(motion, **{k: value[:v] for k, value in vars(motion).items()})
-            means, quats, log_scales = self.nodes.carry(gaussians, now, self.skin)
-            terms |= self._motion_terms(motion, batch.times)
-        else:
-            means, quats, log_scales = gaussians.means, gaussians.quats, gaussians.log_scales
-        self.probe = torch.zeros(v, len(gaussians), 2, requires_grad=True)
+        weights, gaussians, v = self.config.weights, self.canonical.gaussians, len(batch)
+        moved, terms = self.motion.moved(gaussians, batch.times) if fine else (Moved(**vars(gaussians)), {})
+        self.probe = torch.zeros(v, len(gaussians), 2, device=self.device, requires_grad=True)
         drawn = render_batch(
-            means=means,
-            quats=quats,
-            log_scales=log_scales,
-            logit_opacities=gaussians.logit_opacities,
-            colors=gaussians.base_colors,
+            means=moved.means,
+            quats=moved.quats,
+            log_scales=moved.log_scales,
+            logit_opacities=moved.logit_opacities,
+            colors=moved.colors,
             cameras=batch.cameras,
             probe=self.probe,
         )
         gains = (self.log_gains - self.log_gains.mean()).exp()[batch.clip][:, None, None, None]
-        background = torch.rand(v, 3, 1, 1, generator=self.generator)
+        background = torch.rand(v, 3, 1, 1, generator=self.generator).to(self.device)
         prediction = gains * drawn.rgb + (1 - drawn.alpha) * background
         target = batch.premultiplied + (1 - batch.alpha) * background
         terms["l1"] = weights.l1 * (prediction - target).abs().mean()
@@ -248,31 +331,48 @@ class _Trainer:
         terms["alpha"] = weights.alpha * (drawn.alpha - batch.alpha).abs().mean()
         terms["anisotropy"] = weights.anisotropy * anisotropy(gaussians.log_scales)
         terms["opacity"] = weights.opacity * gaussians.logit_opacities.sigmoid().mean()
-        terms["scale"] = weights.scale * gaussians.log_scales.exp().mean() / self.extent
+        terms["scale"] = weights.scale * gaussians.log_scales.exp().mean() / self.hull.half_extent
         terms["mse"] = (prediction.detach() - target).square().mean()
         return terms
 
-    def _motion_terms(self, motion: NodeMotion, times: Tensor) -> dict[str, Tensor]:
-        weights, v = self.config.weights, len(times)
-        now, before, after = motion.positions[:v], motion.positions[v : 2 * v], motion.positions[2 * v :]
-        # At the ends of the clip one neighbour in time is missing: no acceleration is known there.
-        inner = (times - self.spacing > -1e-6) & (times + self.spacing < 1 + 1e-6)
-        terms = {"rigidity": weights.rigidity * rigidity(self.nodes.nodes, motion, self.graph)}
-        if bool(inner.any()):
-            knee = self.config.acceleration_knee * self.extent
-            uneven = acceleration(before[inner], now[inner], after[inner], knee=knee) / self.extent**2
-            terms["acceleration"] = weights.acceleration * 1000 * uneven
-        space, smooth = self.nodes.field.total_variation()
-        terms["plane_space"], terms["plane_time"] = weights.plane_space * space, weights.plane_time * smooth
-        return terms
+    @torch.no_grad()
+    def _lift(self, features: SpatioTemporalFeatures) -> None:
+        """Features from the frames onto the guides, where they are at each frame's time."""
+        times = features.times.to(self.device)
+        depth = []
+        for i in range(len(times)):
+            moved, _ = self.motion.moved(self.canonical.gaussians, times[i : i + 1])
+            drawn = render_batch(
+                means=moved.means,
+                quats=moved.quats,
+                log_scales=moved.log_scales,
+                logit_opacities=moved.logit_opacities,
+                colors=moved.colors,
+                cameras=features.cameras[i : i + 1].to(self.device),
+            )
+            depth.append(drawn.depth * (drawn.alpha > 0.5))
+        self.motion.take_features(
+            lift_features(
+                features,
+                canonical=self.motion.guides.cpu(),
+                positions=self.motion.guides_at(times).cpu(),
+                depth=torch.cat(depth).cpu(),
+                tolerance=2 * self.hull.voxel + LIFT_TOLERANCE * self.hull.half_extent,
+            )
+        )
 
     def _maintain(self, step: int) -> None:
         """Relocation while there is time to settle, and skinning weights that follow the moving means."""
         every = self.config.relocate_every
         if (step + 1) % every == 0 and step < 0.8 * self.config.steps:
-            self.canonical.relocate(self.optimizer, share=self.config.relocate_share, generator=self.generator)
+            self.canonical.relocate(
+                self.optimizer,
+                share=self.config.relocate_share,
+                generator=self.generator,
+                also=self.motion.per_gaussian,
+            )
         if (step + 1) % 25 == 0 or (step + 1) % every == 0 or step == self.config.steps - 1:
-            self.skin = self.nodes.skin(self.canonical.means.detach())
+            self.motion.follow(self.canonical.means)
 
 
 def _frame_spacing(times: Tensor) -> float:

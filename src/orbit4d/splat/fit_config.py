@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from ..errors import InputError
 from .fit_optim import LearningRates
@@ -43,9 +44,24 @@ class FitConfig:
     coarse_share: float = 0.2
     """Share of the steps spent on the canonical Gaussians alone, on the static orbit."""
     coarse_share_moving: float = 0.05
-    """The same without a static orbit: the frames disagree, and a longer stage would only learn their blur."""
+    """The same without a static orbit, on the few frames next to the moment that motion is tracked from."""
+    init: Literal["hull", "random"] = "hull"
+    """Where the Gaussians start: on the visual hull, or anywhere in the box around it (to measure what the hull gives)."""
+    deformation: Literal["nodes", "hexplane", "trajectories"] = "nodes"
+    """What moves the Gaussians: control nodes whose motion is an ST-HexPlane; an ST-HexPlane at every Gaussian, with deltas of
+    position, rotation, scale, opacity and colour; or a path of its own for each."""
+    residual: bool = False
+    """A second ST-HexPlane adds the five deltas at every Gaussian to the motion of the nodes."""
+    lift_every: int = 200
+    """Steps between liftings of diffusion features onto the moving nodes, where the clips have features."""
+    loop: bool | None = None
+    """Whether the motion repeats, so that time 1 is time 0; None: found from frames of the two moments with one camera."""
+    moving_anchor: float | None = 0.5
+    """Without a static orbit: the moment from which the motion is tracked; None: all frames are fitted at once."""
     widen_share: float = 0.7
-    """Share of the fine steps over which the window of times widens (with a static orbit)."""
+    """Share of the fine steps over which the window of times widens; the motion's learning rates decay after it."""
+    frontier_share: float = 0.5
+    """Share of the fine stage's moving frames drawn from those that the widening window has just reached."""
     static_share: float = 0.25
     """Share of the fine stage's frames drawn from the static orbit."""
     half_size_share: float = 0.6
@@ -68,7 +84,7 @@ class FitConfig:
     """Cells of the spatial planes, one number a level."""
     temporal_resolutions: tuple[int, ...] = (8, 16)
     """Knots of the temporal planes over [0, 1], one number a level."""
-    acceleration_knee: float = 0.003
+    acceleration_knee: float = 0.0005
     """Second differences of node positions above this share of half the object's extent cost linearly, not squared."""
     relocate_every: int = 100
     """Steps between relocations of dead Gaussians."""

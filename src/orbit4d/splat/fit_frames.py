@@ -9,12 +9,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..cameras import Cameras
-from ..clip import OrbitalClip
+from ..clip import OrbitalClip, SpatioTemporalFeatures
 from ..errors import InputError
+from .lift import check_features, standardized
 
 CROP_MARGIN = 8
 """Pixels of empty background kept around the object, so that Gaussians that leave it are still seen and punished."""
 CROP_MULTIPLE = 16
+LOOP_OVERLAP = 0.97
+LOOP_DIFFERENCE = 0.04
+"""Silhouettes' intersection over union, and relative colour error, of a loop's first and last frame."""
 
 
 @dataclass(kw_only=True)
@@ -38,6 +42,10 @@ class Frames:
             times=self.times[index],
             clip=self.clip[index],
         )
+
+    def to(self, device: torch.device) -> Frames:
+        """The same on `device`."""
+        return Frames(**{name: value.to(device) for name, value in vars(self).items()})
 
     def halved(self) -> Frames:
         """The same frames at half the size; a last odd row or column is dropped."""
@@ -85,6 +93,55 @@ def gather_frames(clips: list[OrbitalClip], *, size: int) -> Frames:
         clip=torch.cat([torch.full((len(clip),), i) for i, clip in enumerate(clips)]),
     )
     return _cropped(frames)
+
+
+def gather_features(clips: list[OrbitalClip]) -> SpatioTemporalFeatures | None:
+    """The diffusion features of all clips that have them, standardised a channel; None where none has."""
+    parts = [clip.features for clip in clips if clip.features is not None]
+    if not parts:
+        return None
+    for part in parts:
+        check_features(part)
+    shapes = {(tuple(p.z_s.shape[1:]), tuple(p.z_t.shape[1:])) for p in parts}
+    if len(shapes) > 1:
+        raise InputError(f"features: all clips' maps must have one shape, got {sorted(shapes)}")
+    first = parts[0].cameras
+    return SpatioTemporalFeatures(
+        z_s=standardized(torch.cat([p.z_s for p in parts])),
+        z_t=standardized(torch.cat([p.z_t for p in parts])),
+        cameras=Cameras(
+            camera_to_world=torch.cat([p.cameras.camera_to_world for p in parts]),
+            intrinsics=torch.cat([p.cameras.resized(first.width, first.height).intrinsics for p in parts]),
+            width=first.width,
+            height=first.height,
+        ),
+        times=torch.cat([p.times for p in parts]),
+    )
+
+
+def loops(frames: Frames) -> bool:
+    """True where every camera that sees both time 0 and time 1 sees the same, and there is such a camera.
+
+    Frames may differ by light (one gain a clip) and by antialiasing, not by shape.
+    """
+    first, last = (frames.times < 1e-4).nonzero()[:, 0], (frames.times > 1 - 1e-4).nonzero()[:, 0]
+    found = False
+    for i in first.tolist():
+        for j in last.tolist():
+            poses = frames.cameras.camera_to_world[[i, j]]
+            if float((poses[0] - poses[1]).abs().max()) > 1e-3:
+                continue
+            a, b = frames.alpha[i] > 0.5, frames.alpha[j] > 0.5
+            both = (a & b).float()
+            if float(both.sum()) < LOOP_OVERLAP * float((a | b).float().sum()):
+                return False
+            one, other = frames.premultiplied[i] * both, frames.premultiplied[j] * both
+            gain = float((one * other).sum() / other.square().sum().clamp_min(1e-6))
+            error = float((one - gain * other).abs().sum() / one.abs().sum().clamp_min(1e-6))
+            if error > LOOP_DIFFERENCE:
+                return False
+            found = True
+    return found
 
 
 def _cropped(frames: Frames) -> Frames:

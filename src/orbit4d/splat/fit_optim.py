@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from .deform import ControlNodes
 from .gaussians import Gaussians
 from .hexplane import quaternion_matrix
 
@@ -27,6 +27,8 @@ class LearningRates:
     colors: float = 1e-2
     planes: float = 2e-2
     decoder: float = 5e-3
+    trajectories: float = 4e-3
+    """Relative to half the object's extent."""
     gains: float = 5e-3
 
 
@@ -55,11 +57,19 @@ class Canonical(nn.Module):
         )
 
     @torch.no_grad()
-    def relocate(self, optimizer: torch.optim.Optimizer, *, share: float, generator: torch.Generator) -> int:
+    def relocate(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        share: float,
+        generator: torch.Generator,
+        also: Sequence[nn.Parameter] = (),
+    ) -> int:
         """Move dead Gaussians, and up to `share` of all in total, onto those in demand; each target is split in two.
 
         Targets are drawn without replacement in proportion to demand. Both halves lie one standard deviation apart along
-        the longest axis, which shrinks; their optimiser state starts anew. Returns how many were moved.
+        the longest axis, which shrinks; their optimiser state starts anew. `also`: other parameters with one row a
+        Gaussian. Returns how many were moved.
         """
         opacity = self.logit_opacities.sigmoid()
         n = len(opacity)
@@ -76,7 +86,7 @@ class Canonical(nn.Module):
         if count == 0:
             return 0
         dead = dead[:count]
-        target = torch.multinomial(weights, count, generator=generator)
+        target = torch.multinomial(weights.cpu(), count, generator=generator).to(weights.device)
         longest = self.log_scales[target].argmax(dim=-1, keepdim=True)
         rotation = quaternion_matrix(nn.functional.normalize(self.quats[target], dim=-1))
         axis = rotation.gather(2, longest[:, None].expand(-1, 3, 1))[..., 0]
@@ -84,12 +94,12 @@ class Canonical(nn.Module):
         self.log_scales[target] = self.log_scales[target].scatter_add(
             1, longest, torch.full_like(longest, -0.5, dtype=self.log_scales.dtype)
         )
-        for parameter in (self.quats, self.log_scales, self.logit_opacities, self.sh):
+        for parameter in (self.quats, self.log_scales, self.logit_opacities, self.sh, *also):
             parameter[dead] = parameter[target]
         self.means[dead] = self.means[target] + shift
         self.means[target] -= shift
         touched = torch.cat([dead, target])
-        for parameter in self.parameters():
+        for parameter in (*self.parameters(), *also):
             for value in optimizer.state[parameter].values():
                 if value.shape == parameter.shape:
                     value[touched] = 0
@@ -97,20 +107,23 @@ class Canonical(nn.Module):
 
 
 def build_optimizer(
-    canonical: Canonical, nodes: ControlNodes, gains: nn.Parameter, rates: LearningRates, *, extent: float
+    canonical: Canonical, motion: list[dict], gains: nn.Parameter, rates: LearningRates, *, extent: float
 ) -> torch.optim.Adam:
-    """Adam over everything; each group remembers its starting rate for `set_decay`."""
-    field = nodes.field
+    """Adam over everything; each group remembers its starting rate for `set_decay`.
+
+    `motion`: groups {params, rate: name of a learning rate, scale: factor of it} of the deformation.
+    """
     groups: list[dict] = [
         {"params": [canonical.means], "lr": rates.means * extent},
         {"params": [canonical.quats], "lr": rates.quats},
         {"params": [canonical.log_scales], "lr": rates.log_scales},
         {"params": [canonical.logit_opacities], "lr": rates.opacities},
         {"params": [canonical.sh], "lr": rates.colors},
-        {"params": [*field.spatial, *field.temporal], "lr": rates.planes, "motion": True},
-        {"params": [*field.decoder.parameters(), *field.heads.parameters()], "lr": rates.decoder, "motion": True},
         {"params": [gains], "lr": rates.gains},
     ]
+    for group in motion:
+        rate = getattr(rates, group["rate"]) * group.get("scale", 1.0)
+        groups.append({"params": group["params"], "lr": rate, "motion": True})
     for group in groups:
         group["initial_lr"] = group["lr"]
     return torch.optim.Adam(groups, eps=1e-15, foreach=True)

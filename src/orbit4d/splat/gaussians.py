@@ -53,6 +53,38 @@ class Gaussians:
         return (0.5 + SH_C0 * self.sh[:, 0]).clamp_min(0)
 
 
+@dataclass(kw_only=True)
+class Moved:
+    """n Gaussians at v times.
+
+    Attributes:
+        means: (v, n, 3). quats: (v, n, 4). log_scales: (v, n, 3).
+        logit_opacities: (v, n), or (n,) where they do not change.
+        sh: (v, n, k, 3), or (n, k, 3) where they do not change.
+    """
+
+    means: Tensor
+    quats: Tensor
+    log_scales: Tensor
+    logit_opacities: Tensor
+    sh: Tensor
+
+    @property
+    def colors(self) -> Tensor:
+        """(v, n, 3) or (n, 3) view-independent colour."""
+        return (0.5 + SH_C0 * self.sh[..., 0, :]).clamp_min(0)
+
+    def at(self, i: int) -> Gaussians:
+        """The Gaussians at the i-th time."""
+        return Gaussians(
+            means=self.means[i],
+            quats=self.quats[i],
+            log_scales=self.log_scales[i],
+            logit_opacities=self.logit_opacities[i] if self.logit_opacities.ndim == 2 else self.logit_opacities,
+            sh=self.sh[i] if self.sh.ndim == 4 else self.sh,
+        )
+
+
 @runtime_checkable
 class Deformation(Protocol):
     """Moves canonical Gaussians to a time. Implementations are torch modules with a `config` dict and a `kind` tag."""

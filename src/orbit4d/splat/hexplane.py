@@ -5,25 +5,58 @@ several resolutions. The spatial and the temporal part stay apart until they are
 
     s(x)    = P_xy(x, y) * P_xz(x, z) * P_yz(y, z)              does not depend on time: sampled once for all times
     m(x, t) = P_xt(x, t) * P_yt(y, t) * P_zt(z, t)
-    h(x, t) = MLP([s * m over levels, optional features])   ->  linear heads, zero at the start
+    h(x, t) = MLP([s * m over levels])   ->  linear heads, zero at the start
 
-Times in [0, 1] are mapped to the full [-1, 1] of the temporal planes.
+Features of a diffusion model, lifted to the points, join each part apart: z_s gates the spatial planes, z_t the temporal
+ones, s (1 + A z_s) and m (1 + B z_t) with learned matrices A and B.
+
+Times in [0, 1] are mapped to the full [-1, 1] of the temporal planes; those of a periodic field close into a ring.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .gaussians import SH_C0, Gaussians
+from .gaussians import SH_C0, Gaussians, Moved
 
 SPATIAL_AXES = ((0, 1), (0, 2), (1, 2))
 BASE_RESOLUTION = 4
 """Spatial planes start as noise of this low resolution, so that neighbouring points begin with similar features."""
+
+
+@dataclass(kw_only=True)
+class PointMotion:
+    """State of m points at v times: positions (v, m, 3), quats (v, m, 4) wxyz, rotations (v, m, 3, 3)."""
+
+    positions: Tensor
+    quats: Tensor
+    rotations: Tensor
+
+    def __getitem__(self, index: slice) -> PointMotion:
+        return PointMotion(**{name: value[index] for name, value in vars(self).items()})
+
+
+@dataclass(kw_only=True)
+class PointFeatures:
+    """Diffusion features of n points: z_s (n, c_s), and z_t (k, n, c_t) at k increasing `times` (k,) in [0, 1]."""
+
+    z_s: Tensor
+    z_t: Tensor
+    times: Tensor
+
+    def temporal(self, times: Tensor) -> Tensor:
+        """(v, n, c_t) at `times` (v,), linear between the known ones and constant beyond them."""
+        upper = torch.searchsorted(self.times, times.contiguous()).clamp(1, max(len(self.times) - 1, 1))
+        upper = upper.clamp_max(len(self.times) - 1)
+        lower = (upper - 1).clamp_min(0)
+        gap = (self.times[upper] - self.times[lower]).clamp_min(1e-9)
+        share = ((times - self.times[lower]) / gap).clamp(0, 1)[:, None, None]
+        return torch.lerp(self.z_t[lower], self.z_t[upper], share)
 
 
 class STHexPlane(nn.Module):
@@ -35,7 +68,8 @@ class STHexPlane(nn.Module):
         temporal_resolutions: knots over time [0, 1] of the xt, yt, zt planes, one number a level.
         channels: features of a plane. hidden: width of the decoder.
         predict_scale, predict_opacity, predict_color: which deltas exist beside position and rotation.
-        feature_channels: channels of the per-point `features` that may be passed along (0: none).
+        feature_channels: channels (c_s, c_t) of the points' diffusion features; (0, 0): none.
+        periodic: the motion repeats: time 1 is time 0 again, and the temporal planes close into a ring.
         anchor_time: time at which the motion is the identity, so that the canonical Gaussians *are* that moment; None:
             the canonical state is free.
     """
@@ -54,7 +88,8 @@ class STHexPlane(nn.Module):
         predict_scale: bool = True,
         predict_opacity: bool = False,
         predict_color: bool = False,
-        feature_channels: int = 0,
+        feature_channels: tuple[int, int] = (0, 0),
+        periodic: bool = False,
         anchor_time: float | None = None,
     ) -> None:
         super().__init__()
@@ -67,7 +102,8 @@ class STHexPlane(nn.Module):
             check_whole("resolutions", resolution, least=2)
         for name, width in (("channels", channels), ("hidden", hidden)):
             check_whole(name, width, least=1)
-        check_whole("feature_channels", feature_channels, least=0)
+        for width in feature_channels:
+            check_whole("feature_channels", width, least=0)
         if len(center) != 3 or not all(math.isfinite(c) for c in center) or not 1e-6 <= half_extent <= 1e6:
             raise ValueError(
                 f"center must be 3 finite numbers and half_extent positive, got {center} and {half_extent}"
@@ -84,10 +120,12 @@ class STHexPlane(nn.Module):
             "predict_scale": predict_scale,
             "predict_opacity": predict_opacity,
             "predict_color": predict_color,
-            "feature_channels": feature_channels,
+            "feature_channels": list(feature_channels),
+            "periodic": periodic,
             "anchor_time": anchor_time,
         }
-        self.anchor_time, self.feature_channels = anchor_time, feature_channels
+        self.periodic = periodic
+        self.anchor_time = anchor_time
         self.center: Tensor
         self.register_buffer("center", torch.tensor(center, dtype=torch.float32), persistent=False)
         self.half_extent = float(half_extent)
@@ -96,8 +134,16 @@ class STHexPlane(nn.Module):
             nn.Parameter(torch.ones(3, channels, knots, cells))
             for knots, cells in zip(temporal_resolutions, spatial_resolutions, strict=True)
         )
+        width = channels * len(spatial_resolutions)
+        self.gates = nn.ModuleDict(
+            {
+                name: nn.Linear(count, width, bias=False)
+                for name, count in zip(("z_s", "z_t"), feature_channels, strict=True)
+                if count
+            }
+        )
         self.decoder = nn.Sequential(
-            nn.Linear(channels * len(spatial_resolutions) + feature_channels, hidden),
+            nn.Linear(width, hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
             nn.ReLU(),
@@ -125,27 +171,30 @@ class STHexPlane(nn.Module):
         temporal_grid = torch.stack([unit.T[:, None].expand(3, v, n), clock], dim=-1)
         levels = []
         for space, time in zip(self.spatial, self.temporal, strict=True):
+            time = torch.cat([time, time[:, :, :1]], dim=2) if self.periodic else time
             s = _sample(space, spatial_grid).prod(dim=0)
             m = _sample(time, temporal_grid)
             levels.append(s * (m[0] * m[1] * m[2]))
         return torch.cat(levels, dim=0).permute(1, 2, 0)
 
-    def deltas(self, points: Tensor, times: Tensor, features: Tensor | None = None) -> dict[str, Tensor]:
+    def deltas(self, points: Tensor, times: Tensor, features: PointFeatures | None = None) -> dict[str, Tensor]:
         """Each head's output (v, n, size) at canonical `points` (n, 3) and `times` (v,).
 
         `position` in world units, `rotation` as a rotation vector in radians, `scale` as a change of log scale,
-        `opacity` of the logit, `color` in RGB. `features` (n, feature_channels) join the decoder's input.
+        `opacity` of the logit, `color` in RGB. `features` are those of the points, where the field has channels for them.
         """
-        if (features is not None) != (self.feature_channels > 0):
+        if (features is not None) != (len(self.gates) > 0):
             raise ValueError(
-                f"features must be (n, {self.feature_channels}), got {None if features is None else 'some'}"
+                f"features: the field was built {'with' if self.gates else 'without'} them, got "
+                f"{'none' if features is None else 'some'}"
             )
         anchored = self.anchor_time is not None
         if anchored:
             times = torch.cat([times, times.new_tensor([self.anchor_time])])
         encoded = self.encode(points, times)
         if features is not None:
-            encoded = torch.cat([encoded, features.expand(len(times), *features.shape)], dim=-1)
+            for name, gate in self.gates.items():
+                encoded = encoded * (1 + gate(features.z_s if name == "z_s" else features.temporal(times)))
         hidden = self.decoder(encoded)
         if anchored:
             hidden = hidden[:-1] - hidden[-1:]
@@ -156,52 +205,81 @@ class STHexPlane(nn.Module):
             if isinstance(head, nn.Linear)
         }
 
-    def deform_batch(self, gaussians: Gaussians, times: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Means (v, n, 3), quats (v, n, 4) and log scales (v, n, 3) at `times` (v,) in [0, 1]."""
+    def motion(self, points: Tensor, times: Tensor, features: PointFeatures | None = None) -> PointMotion:
+        """How canonical `points` (m, 3) move at `times` (v,)."""
+        d = self.deltas(points, times, features)
+        quats = quaternion_exp(d["rotation"])
+        return PointMotion(positions=points + d["position"], quats=quats, rotations=quaternion_matrix(quats))
+
+    def deform_batch(self, gaussians: Gaussians, times: Tensor) -> Moved:
+        """The Gaussians at `times` (v,) in [0, 1]."""
+        quats = functional.normalize(gaussians.quats, dim=-1).expand(len(times), -1, -1)
+        still = Moved(**{**vars(gaussians), "means": gaussians.means.expand(len(times), -1, -1), "quats": quats})
+        return self.displace(gaussians, still, times)
+
+    def displace(self, gaussians: Gaussians, moved: Moved, times: Tensor) -> Moved:
+        """`moved` with the deltas of the canonical `gaussians` at `times` (v,) added on top."""
         d = self.deltas(gaussians.means, times)
-        means = gaussians.means + d["position"]
-        quats = quaternion_multiply(quaternion_exp(d["rotation"]), functional.normalize(gaussians.quats, dim=-1))
-        log_scales = gaussians.log_scales + d["scale"] if "scale" in d else gaussians.log_scales.expand_as(means)
-        return means, quats, log_scales
+        opacities, sh = moved.logit_opacities, moved.sh
+        if "opacity" in d:
+            opacities = opacities + d["opacity"][..., 0]
+        if "color" in d:
+            base = sh[..., :1, :] + d["color"][..., None, :] / SH_C0
+            sh = torch.cat([base, sh[..., 1:, :].expand(*base.shape[:-2], -1, 3)], dim=-2)
+        return Moved(
+            means=moved.means + d["position"],
+            quats=quaternion_multiply(quaternion_exp(d["rotation"]), moved.quats),
+            log_scales=moved.log_scales + d["scale"] if "scale" in d else moved.log_scales.expand_as(d["position"]),
+            logit_opacities=opacities,
+            sh=sh,
+        )
 
     def __call__(self, gaussians: Gaussians, time: float | Tensor) -> Gaussians:
         """The Gaussians at `time`, a scalar in [0, 1]."""
         return super().__call__(gaussians, time)
 
     def forward(self, gaussians: Gaussians, time: float | Tensor) -> Gaussians:
-        times = torch.as_tensor(time, dtype=gaussians.means.dtype, device=gaussians.means.device).reshape(1)
-        means, quats, log_scales = self.deform_batch(gaussians, times)
-        moved = replace(gaussians, means=means[0], quats=quats[0], log_scales=log_scales[0])
-        if "opacity" not in self.heads and "color" not in self.heads:
-            return moved
-        d = self.deltas(gaussians.means, times)
-        if "opacity" in d:
-            moved = replace(moved, logit_opacities=moved.logit_opacities + d["opacity"][0, :, 0])
-        if "color" in d:
-            base = moved.sh[:, :1] + d["color"][0, :, None] / SH_C0
-            moved = replace(moved, sh=torch.cat([base, moved.sh[:, 1:]], dim=1))
-        return moved
+        return self.deform_batch(gaussians, one_time(gaussians, time)).at(0)
 
     def total_variation(self) -> tuple[Tensor, Tensor]:
         """Mean squared difference of neighbours along space (all planes), and squared second difference along time."""
         space = [p.diff(dim=-1).square().mean() for p in [*self.spatial, *self.temporal]]
         space += [p.diff(dim=-2).square().mean() for p in self.spatial]
-        time = [p.diff(n=2, dim=-2).square().mean() for p in self.temporal if p.shape[-2] > 2]
+        around = [torch.cat([p, p[:, :, :2]], dim=2) if self.periodic else p for p in self.temporal]
+        time = [p.diff(n=2, dim=-2).square().mean() for p in around if p.shape[-2] > 2]
         zero = self.spatial[0].new_zeros(())
         return torch.stack([zero, *space]).sum(), torch.stack([zero, *time]).sum()
 
     @torch.no_grad()
-    def hold_outside(self, first: float, last: float) -> None:
-        """Overwrite the temporal planes before `first` and after `last` with their values there.
+    def hold_outside(self, middle: float, reach: float) -> None:
+        """Overwrite the temporal planes further than `reach` from the time `middle` with their values at that distance.
 
         While construction widens the window of times that it has seen, motion outside starts from the nearest
         known moment instead of from rest.
         """
         for plane in self.temporal:
-            knots = plane.shape[-2]
-            low, high = min(int(first * (knots - 1)), knots - 1), min(-int(-last * (knots - 1) // 1), knots - 1)
-            plane[:, :, :low] = plane[:, :, low : low + 1]
-            plane[:, :, high + 1 :] = plane[:, :, high : high + 1]
+            outside, source = held_knots(plane.shape[-2], middle, reach, periodic=self.periodic)
+            plane[:, :, outside] = plane[:, :, source]
+
+
+def held_knots(knots: int, middle: float, reach: float, *, periodic: bool) -> tuple[list[int], list[int]]:
+    """Which of evenly spaced knots lie further than `reach` from the time `middle`, and for each the last one within."""
+    cells = knots if periodic else knots - 1
+    low = math.floor((middle - reach) * cells + 1e-6)
+    high = math.ceil((middle + reach) * cells - 1e-6)
+    if not periodic:
+        low, high = max(low, 0), min(high, knots - 1)
+        outside = [k for k in range(knots) if not low <= k <= high]
+        return outside, [low if k < low else high for k in outside]
+    outside = list(range(high + 1, low + knots))
+    after = (len(outside) + 1) // 2
+    source = [high] * after + [low] * (len(outside) - after)
+    return [k % knots for k in outside], [k % knots for k in source]
+
+
+def one_time(gaussians: Gaussians, time: float | Tensor) -> Tensor:
+    """A scalar time as (1,), of the Gaussians' type and device."""
+    return torch.as_tensor(time, dtype=gaussians.means.dtype, device=gaussians.means.device).reshape(1)
 
 
 def check_whole(name: str, value: object, *, least: int) -> None:

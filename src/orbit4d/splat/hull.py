@@ -22,6 +22,18 @@ DYNAMIC_MISSES = (0.15, 0.25, 0.4, 0.6)
 
 In a static orbit a point of the object is inside every silhouette; in a moving one a limb leaves the place it had.
 """
+NEAR_FRAMES = 5
+"""Frames next to the anchor that a moving hull must cover."""
+SPEEDS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""Of moving parts, tried in turn: half extents of the body per unit of time."""
+UNCOVERED = 0.01
+"""Share of the silhouettes next to the anchor that may stay uncovered."""
+ROOM = 0.7
+"""How far, in half extents, a moving part may lie outside the box around the body."""
+DISTANCE_SIZE = 128
+"""Pixels of the larger side of distance maps; they only decide where cells are worth dividing, and how far parts move."""
+HALF_DIAGONAL = math.sqrt(3) / 2
+"""Of a cube of side 1."""
 INITIAL_OPACITY = 0.5
 
 
@@ -51,33 +63,158 @@ def visual_hull(clip: OrbitalClip, *, moving: bool, resolution: int = 112) -> Hu
     A voxel stays when its centre projects into the silhouette (alpha > 0.5, grown by one pixel) in all but a share of the
     views: none in a static orbit, some in a `moving` one. Raises InputError when nothing is left at any tolerance.
     """
-    if len(clip) < 2:
-        raise InputError(f"clip: a visual hull needs at least 2 views, got {len(clip)}; pass an orbit")
-    silhouettes = functional.max_pool2d((clip.alpha > 0.5).float(), 3, stride=1, padding=1)
-    empty = int((clip.alpha.flatten(1).amax(dim=1) <= 0.5).sum())
-    if empty == len(clip):
+    return _carved(_Silhouettes(clip), moving=moving, resolution=resolution).hull()
+
+
+@torch.no_grad()
+def moving_hull(clip: OrbitalClip, *, anchor: float, resolution: int = 112) -> Hull:
+    """The hull of the object at time `anchor` from a *moving* `clip`: complete in the frames next to that time.
+
+    What many views agree on is the body (`visual_hull`). Parts that move are in no place for long: they are carved with
+    silhouettes that grow with their distance in time from the anchor, at the least speed for which the hull covers what
+    the frames next to it show.
+    """
+    away = (clip.times - anchor).abs()
+    views = _Silhouettes(clip, order=away.argsort())
+    carved = _carved(views, moving=True, resolution=resolution)
+    body = carved.hull()
+    near = views.order[:NEAR_FRAMES]
+    wanted = views.distance[near] == 0
+    margin = ROOM * body.half_extent
+    for speed in SPEEDS:
+        missing = wanted & ~views.covered(carved.inside, near, carved.voxel)
+        if float(missing.sum()) < UNCOVERED * float(wanted.sum()):
+            break
+        grow = speed * body.half_extent * away
+        grow[near] = 0
+        holes = torch.stack([_distance(m.float()) for m in missing])
+        size = 8 * carved.voxel
+        low = carved.low - math.ceil(margin / size) * size
+        points = _grid(low, body.center + body.half_extent + margin, size)
+        while len(points):
+            last = size < 1.5 * carved.voxel
+            reach = 0.0 if last else size * HALF_DIAGONAL
+            votes = torch.stack([views.within(reach, i, points, hole) for i, hole in zip(near, holes, strict=True)])
+            points = points[votes.float().mean(dim=0) >= 0.5]
+            points = views.carve(points, 0, grow=grow, cell=0.0 if last else size)
+            if last:
+                break
+            points, size = _subdivide(points, size), size / 2
+        carved.inside = torch.cat([carved.inside, points])
+    return carved.hull()
+
+
+@dataclass
+class _Carved:
+    """Centres of the voxels that are left (k, 3), a corner of their grid (3,), voxel size, misses allowed."""
+
+    inside: Tensor
+    low: Tensor
+    voxel: float
+    misses: float
+
+    def hull(self) -> Hull:
+        low = self.low - torch.ceil((self.low - self.inside.amin(dim=0)).clamp_min(0) / self.voxel) * self.voxel
+        return Hull(surface=_surface(self.inside, low, self.voxel), voxel=self.voxel, misses=self.misses)
+
+
+def _carved(views: _Silhouettes, *, moving: bool, resolution: int) -> _Carved:
+    count = len(views.cameras)
+    if count < 2:
+        raise InputError(f"clip: a visual hull needs at least 2 views, got {count}; pass an orbit")
+    if not bool(views.masks.any()):
         raise InputError(
             "clip: alpha is empty (nothing above 0.5) in every frame; the object must be cut out of its background"
         )
-    center, half = _viewed_cube(clip.cameras)
+    center, half = _viewed_cube(views.cameras)
     for share in DYNAMIC_MISSES if moving else STATIC_MISSES:
-        allowed = int(share * len(clip))
+        allowed = int(share * count)
         step = 2 * half / COARSE_RESOLUTION
-        coarse = _carve(_grid(center - half, center + half, step), silhouettes, clip.cameras, allowed, reach=step)
+        coarse = views.carve(_grid(center - half, center + half, step), allowed, cell=2 * step)
         if len(coarse) == 0:
             continue
         low, high = coarse.amin(dim=0) - step / 2, coarse.amax(dim=0) + step / 2
         voxel = float((high - low).max()) / resolution
         inside = _grid(low, high, 4 * voxel)
         for size in (4 * voxel, 2 * voxel):  # an octree: most of the box is empty and is dropped in large cells
-            inside = _subdivide(_carve(inside, silhouettes, clip.cameras, allowed, reach=size), size)
-        inside = _carve(inside, silhouettes, clip.cameras, allowed)
+            inside = _subdivide(views.carve(inside, allowed, cell=size), size)
+        inside = views.carve(inside, allowed)
         if len(inside) >= 8:
-            return Hull(surface=_surface(inside, low, voxel), voxel=voxel, misses=share)
+            return _Carved(inside, low, voxel, share)
     raise InputError(
         "clip: no point of space lies inside enough of the silhouettes; cameras and frames disagree (wrong convention or "
         "order?), or the alpha channel does not show one object"
     )
+
+
+class _Silhouettes:
+    """Masks (f, h, w) grown by one pixel, and smaller maps of the distance to them in pixels of their own."""
+
+    def __init__(self, clip: OrbitalClip, *, order: Tensor | None = None) -> None:
+        self.cameras = clip.cameras
+        self.order = torch.arange(len(clip)) if order is None else order
+        grown = functional.max_pool2d((clip.alpha > 0.5).float(), 3, stride=1, padding=1)
+        self.masks = grown[:, 0] > 0
+        shrink = max(1.0, max(self.masks.shape[1:]) / DISTANCE_SIZE)
+        height, width = (max(1, round(n / shrink)) for n in self.masks.shape[1:])
+        self.small = self.cameras.resized(width, height)
+        self.distance = torch.stack([_distance(m[0]) for m in functional.adaptive_max_pool2d(grown, (height, width))])
+
+    def carve(self, points: Tensor, allowed: int, *, grow: Tensor | None = None, cell: float = 0.0) -> Tensor:
+        """The `points` that fall outside at most `allowed` silhouettes.
+
+        `grow` (f,): world units by which each silhouette is wider; `cell`: side of the cubes that the points stand for,
+        of which any part may be inside.
+        """
+        missed = torch.zeros(len(points), dtype=torch.int32)
+        for i in self.order.tolist():
+            reach = cell * HALF_DIAGONAL + (0.0 if grow is None else float(grow[i]))
+            masked = reach == 0  # to the pixel
+            hit = self._on_mask(i, points) if masked else self.within(reach, i, points, self.distance[i])
+            missed += (~hit).int()
+            keep = missed <= allowed
+            points, missed = points[keep], missed[keep]
+            if len(points) == 0:
+                break
+        return points
+
+    def within(self, reach: float, i: int | Tensor, points: Tensor, distance: Tensor) -> Tensor:
+        """Which points come nearer than `reach` (world units) to what `distance` (h, w) is measured from, seen by camera i."""
+        camera = self.small[i : i + 1]
+        pixels, depth = (x[0] for x in camera.project(points[None]))
+        corner = torch.tensor([camera.width - 1.0, camera.height - 1.0])
+        inside = torch.minimum(pixels.floor().clamp_min(0), corner)
+        column, row = inside.long().unbind(-1)
+        away = distance[row, column] + (pixels.floor() - inside).norm(dim=-1)
+        radius = reach * float(camera.intrinsics[0, 0, 0]) / depth.clamp_min(NEAREST) + 1.0
+        return (away <= radius) & (depth > 0)
+
+    def _on_mask(self, i: int, points: Tensor) -> Tensor:
+        camera = self.cameras[i : i + 1]
+        pixels, depth = (x[0] for x in camera.project(points[None]))
+        column, row = pixels.floor().long().unbind(-1)
+        visible = (depth > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
+        return self.masks[i][row.clamp(0, camera.height - 1), column.clamp(0, camera.width - 1)] & visible
+
+    def covered(self, points: Tensor, frames: Tensor, voxel: float) -> Tensor:
+        """(f, h, w) which pixels of the distance maps' `frames` voxels at `points` cover."""
+        images = torch.zeros(len(frames), *self.distance.shape[1:])
+        for image, i in zip(images, frames.tolist(), strict=True):
+            pixels, depth = (x[0] for x in self.small[i : i + 1].project(points[None]))
+            column, row = pixels.floor().long().unbind(-1)
+            ok = (depth > 0) & (column >= 0) & (column < image.shape[1]) & (row >= 0) & (row < image.shape[0])
+            image[row[ok], column[ok]] = 1
+            radius = math.ceil(0.5 * voxel * float(self.small.intrinsics[i, 0, 0] / depth.mean()))
+            image.copy_(functional.max_pool2d(image[None, None], 2 * radius + 1, stride=1, padding=radius)[0, 0])
+        return images > 0
+
+
+def _distance(mask: Tensor) -> Tensor:
+    """(h, w) Euclidean distance in pixels of every pixel to the nearest that `mask` holds; huge where it holds none."""
+    height, width = mask.shape
+    x, y = torch.arange(width, dtype=torch.float32), torch.arange(height, dtype=torch.float32)
+    along = torch.where(mask[:, None] > 0, (x[:, None] - x).square(), 1e12).amin(dim=-1)
+    return (along[None] + (y[:, None] - y).square()[..., None]).amin(dim=1).sqrt()
 
 
 def _viewed_cube(cameras: Cameras) -> tuple[Tensor, float]:
@@ -111,30 +248,6 @@ def _subdivide(centers: Tensor, size: float) -> Tensor:
     return (centers[:, None] + torch.cartesian_prod(corner, corner, corner)).reshape(-1, 3)
 
 
-def _carve(points: Tensor, silhouettes: Tensor, cameras: Cameras, allowed: int, *, reach: float = 0.0) -> Tensor:
-    """The `points` that fall outside at most `allowed` silhouettes; `reach` (world units) grows the silhouettes."""
-    missed = torch.zeros(len(points), dtype=torch.int32)
-    for i in range(len(cameras)):
-        camera = cameras[i : i + 1]
-        mask = silhouettes[i : i + 1]
-        if reach > 0:
-            # The nearest point looks largest: its depth bounds the growth that any point needs.
-            distance = max(float(camera.project(points[None])[1].min()), NEAREST)
-            radius = math.ceil(0.87 * reach * float(camera.intrinsics[0, 0, 0]) / distance)
-            for kernel, padding in (((2 * radius + 1, 1), (radius, 0)), ((1, 2 * radius + 1), (0, radius))):
-                mask = functional.max_pool2d(mask, kernel, stride=1, padding=padding)
-        pixels, depth = camera.project(points[None])
-        column, row = pixels[0].floor().long().unbind(-1)
-        visible = (depth[0] > 0) & (column >= 0) & (column < cameras.width) & (row >= 0) & (row < cameras.height)
-        hit = mask[0, 0][row.clamp(0, cameras.height - 1), column.clamp(0, cameras.width - 1)] > 0
-        missed += (~(hit & visible)).int()
-        keep = missed <= allowed
-        points, missed = points[keep], missed[keep]
-        if len(points) == 0:
-            break
-    return points
-
-
 def _surface(inside: Tensor, low: Tensor, voxel: float) -> Tensor:
     """The carved voxel centres with at least one empty neighbour of six."""
     index = ((inside - low) / voxel).floor().long() + 1
@@ -159,6 +272,11 @@ def hull_gaussians(hull: Hull, clip: OrbitalClip, *, count: int, generator: torc
     means = hull.surface[order] + (torch.rand(count, 3, generator=generator) - 0.5) * hull.voxel
     colors = _colors_from_views(means, clip, hull.voxel)
     spacing = nearest_distance(means).clamp_min(hull.voxel / 4)
+    return _round_gaussians(means, colors, spacing)
+
+
+def _round_gaussians(means: Tensor, colors: Tensor, spacing: Tensor) -> Gaussians:
+    count = len(means)
     quats = torch.zeros(count, 4)
     quats[:, 0] = 1
     return Gaussians(
@@ -168,6 +286,13 @@ def hull_gaussians(hull: Hull, clip: OrbitalClip, *, count: int, generator: torc
         logit_opacities=torch.full((count,), math.log(INITIAL_OPACITY / (1 - INITIAL_OPACITY))),
         sh=((colors - 0.5) / SH_C0)[:, None],
     )
+
+
+@torch.no_grad()
+def random_gaussians(hull: Hull, *, count: int, generator: torch.Generator) -> Gaussians:
+    """`count` grey Gaussians anywhere in a cube of twice the hull's size: what the hull and its colours are worth."""
+    means = hull.center + 2 * hull.half_extent * (2 * torch.rand(count, 3, generator=generator) - 1)
+    return _round_gaussians(means, torch.full((count, 3), 0.5), nearest_distance(means))
 
 
 def nearest_distance(points: Tensor, *, neighbors: int = 3) -> Tensor:

@@ -16,6 +16,7 @@ from ..files import atomic_path, parse_json
 from .deform import ControlNodes
 from .gaussians import Deformation, Gaussians, Gaussians4D
 from .hexplane import STHexPlane
+from .trajectories import Trajectories
 
 FORMAT = "orbit4d.scene"
 VERSION = 1
@@ -24,9 +25,10 @@ MAX_HEADER_JSON = 2**20
 MAX_GAUSSIANS = 20_000_000
 MAX_SIZE = 4096
 """Largest number that a deformation's config may hold: planes of more cells, wider layers or more nodes are refused."""
-DEFORMATIONS: dict[str, type[STHexPlane] | type[ControlNodes]] = {
+DEFORMATIONS: dict[str, type[STHexPlane] | type[ControlNodes] | type[Trajectories]] = {
     STHexPlane.kind: STHexPlane,
     ControlNodes.kind: ControlNodes,
+    Trajectories.kind: Trajectories,
 }
 CANONICAL = ("means", "quats", "log_scales", "logit_opacities", "sh")
 
@@ -123,7 +125,7 @@ def _deformation(entry: object, state: dict[str, Tensor], path: Path) -> Deforma
 def _check_moves(scene: Gaussians4D, path: Path) -> None:
     """A scene that loads must also play: a config may be valid and still ask for what no file holds (features)."""
     try:
-        moved = Gaussians4D(canonical=scene.canonical[:1], deformation=scene.deformation).at(0.5)
+        moved = scene.at(0.5)
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: its deformation cannot be evaluated ({reason}); write the file again") from error

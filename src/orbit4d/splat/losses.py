@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .deform import NodeMotion
+from .hexplane import PointMotion
 from .native import library, takes
 
 SSIM_WINDOW = 11
@@ -74,7 +74,7 @@ def _blur(frames: Tensor) -> Tensor:
     return functional.conv2d(frames, window[:, :, None], groups=channels, padding=(0, pad))
 
 
-def rigidity(canonical: Tensor, motion: NodeMotion, graph: Tensor) -> Tensor:
+def rigidity(canonical: Tensor, motion: PointMotion, graph: Tensor) -> Tensor:
     """As-rigid-as-possible energy of nodes (m, 3) whose neighbours are `graph` (m, k), over the v times of `motion`.
 
     |p'_k - p'_j - R_j (p_k - p_j)| / |p_k - p_j|, averaged. Not squared: it tolerates a few bent edges (joints) and keeps
