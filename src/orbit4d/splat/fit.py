@@ -1,8 +1,9 @@
 """4D construction: from orbital clips to dynamic 3D Gaussians, coarse to fine.
 
 1. hull: Gaussians on the visual hull of the silhouettes;
-2. coarse: the canonical Gaussians alone, on the static orbit if there is one, else on all frames;
-3. fine: canonical Gaussians, control nodes and their ST-HexPlane together on all frames. With a static orbit the
+2. coarse: the canonical Gaussians alone, on one moment seen from several sides if there is one (a static orbit, or
+   cameras that look at the same time), else on all frames;
+3. fine: canonical Gaussians, control nodes and their ST-HexPlane together on all frames. With such a moment the
    canonical state is that moment, and the window of times that is seen widens from it, so that motion is *tracked*:
    every new frame starts from the pose of its neighbour.
 """
@@ -19,10 +20,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..clip import OrbitalClip
-from ..errors import InputError
 from .deform import ControlNodes, NodeMotion, farthest_points
 from .fit_config import FitConfig, LossWeights
 from .fit_frames import Frames, check_clips, gather_frames
+from .fit_inputs import find_start
 from .fit_optim import Canonical, LearningRates, build_optimizer, set_decay
 from .gaussians import Gaussians, Gaussians4D
 from .hull import Hull, hull_gaussians, visual_hull
@@ -50,23 +51,26 @@ def fit(
 ) -> FitResult:
     """Construct a dynamic 3D Gaussian scene from one or more clips of one object.
 
-    `clips` show it moving; `static_clip` shows one moment of it from all around (all its times equal). Both may have any
-    size; they are fitted at `config.size`. Raises InputError for clips that cannot be used.
+    `clips` show it moving: one orbit or several, fixed cameras, a grid of views and times, a camera that jumps.
+    `static_clip` shows one moment of it from all around (all its times equal). They may have any size; they are fitted at
+    `config.size`. Raises InputError for clips that cannot be used.
     """
     started = time.perf_counter()
     clips = [clips] if isinstance(clips, OrbitalClip) else list(clips)
     config = config or FitConfig.for_size(max(clips[0].rgb.shape[-2:])) if clips else FitConfig()
     everything = clips + ([static_clip] if static_clip is not None else [])
     check_clips(everything)
-    anchor = _anchor_time(static_clip)
-    frames = gather_frames(everything, size=min(config.size, max(clips[0].rgb.shape[-2:])))
+    size = min(config.size, max(clips[0].rgb.shape[-2:]))
+    frames = gather_frames(everything, size=size)
+    start = find_start(clips, static_clip, size=size)
     generator = torch.Generator().manual_seed(config.seed)
     with _deterministic(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        hull_clip = static_clip or _longest(clips)
-        hull = visual_hull(hull_clip, moving=static_clip is None, resolution=config.hull_resolution)
-        initial = hull_gaussians(hull, hull_clip, count=config.gaussians, generator=generator)
-        trainer = _Trainer(frames, initial, hull, anchor=anchor, config=config, generator=generator)
+        hull = visual_hull(start.views, moving=start.anchor is None, resolution=config.hull_resolution)
+        initial = hull_gaussians(hull, start.views, count=config.gaussians, generator=generator)
+        trainer = _Trainer(
+            frames, initial, hull, anchor=start.anchor, static=start.still, config=config, generator=generator
+        )
         history = trainer.run(progress=progress)
     return FitResult(scene=trainer.scene(), history=history, seconds=time.perf_counter() - started)
 
@@ -88,19 +92,6 @@ def _deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-def _anchor_time(static_clip: OrbitalClip | None) -> float | None:
-    if static_clip is None:
-        return None
-    low, high = float(static_clip.times.min()), float(static_clip.times.max())
-    if high - low > 1e-4:
-        raise InputError(f"static_clip: all its times must be equal, got {low}..{high}; pass the moving clip as a clip")
-    return low
-
-
-def _longest(clips: list[OrbitalClip]) -> OrbitalClip:
-    return max(clips, key=len)
-
-
 class _Trainer:
     """The state of one construction; `run` is the loop, the other methods are its parts in order."""
 
@@ -111,6 +102,7 @@ class _Trainer:
         hull: Hull,
         *,
         anchor: float | None,
+        static: Tensor,
         config: FitConfig,
         generator: torch.Generator,
     ) -> None:
@@ -133,9 +125,7 @@ class _Trainer:
         self.graph = self.nodes.graph()
         self.log_gains = nn.Parameter(torch.zeros(int(frames.clip.max()) + 1))
         self.optimizer = build_optimizer(self.canonical, self.nodes, self.log_gains, config.rates, extent=self.extent)
-        self.static = (
-            frames.clip == int(frames.clip.max()) if anchor is not None else torch.zeros(len(frames), dtype=torch.bool)
-        )
+        self.static = static
         self.spacing = _frame_spacing(frames.times[~self.static])
         coarse_share = config.coarse_share_moving if anchor is None else config.coarse_share
         self.coarse_steps = int(coarse_share * config.steps)

@@ -59,7 +59,7 @@ def visual_hull(clip: OrbitalClip, *, moving: bool, resolution: int = 112) -> Hu
         raise InputError(
             "clip: alpha is empty (nothing above 0.5) in every frame; the object must be cut out of its background"
         )
-    center, half = _viewed_cube(clip.cameras)
+    center, half = viewed_cube(clip.cameras)
     for share in DYNAMIC_MISSES if moving else STATIC_MISSES:
         allowed = int(share * len(clip))
         step = 2 * half / COARSE_RESOLUTION
@@ -80,7 +80,7 @@ def visual_hull(clip: OrbitalClip, *, moving: bool, resolution: int = 112) -> Hu
     )
 
 
-def _viewed_cube(cameras: Cameras) -> tuple[Tensor, float]:
+def viewed_cube(cameras: Cameras) -> tuple[Tensor, float]:
     """Centre (least-squares meeting point of the optical axes) and half side of a cube that the views show."""
     axes, origins = cameras.camera_to_world[:, :3, 2], cameras.positions
     across = torch.eye(3) - axes[:, :, None] * axes[:, None, :]
