@@ -97,10 +97,21 @@ def _dilate(mask: Tensor, window: int) -> Tensor:
 
 
 def _from_border(mask: Tensor) -> Tensor:
-    """The pixels of (h, w) `mask` that are connected to the image's border inside it."""
-    # Straight lines from the four sides reach most of a background at once.
-    sweeps = [mask.int().cumprod(dim=d) for d in (0, 1)] + [mask.int().flip(d).cumprod(dim=d).flip(d) for d in (0, 1)]
-    return _reconstruct(torch.stack(sweeps).amax(dim=0) > 0, mask)
+    """The pixels of (h, w) `mask` that are connected (4 neighbours) to the image's border inside it.
+
+    Whole runs of a row or column at a time: a large background takes a few rounds, not one for every pixel of its depth.
+    """
+    runs = [(~mask).cumsum(dim=d) for d in (0, 1)]
+    reached = mask.clone()
+    reached[1:-1, 1:-1] = False
+    while True:
+        before = reached.sum()
+        for d, run in enumerate(runs):
+            size = [n + (i == d) for i, n in enumerate(mask.shape)]
+            seeds = torch.zeros(size).scatter_add(d, run, reached.float())
+            reached = mask & (seeds.gather(d, run) > 0)
+        if reached.sum() == before:
+            return reached
 
 
 def _reconstruct(seed: Tensor, mask: Tensor) -> Tensor:
