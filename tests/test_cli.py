@@ -140,6 +140,8 @@ BAD = {
         ["reconstruct", "I/broken_clip", "--out", "O"],
         ["frame_003.png", "cameras and frames disagree"],
     ),
+    "nothing to reconstruct": (["reconstruct", "--out", "O"], ["at least one clip"]),
+    "no second clip": (["reconstruct", "I/clip", "I/absent", "--out", "O"], ["absent"]),
     "no clip": (["reconstruct", "I/absent", "--out", "O"], ["absent"]),
     "not a clip": (["reconstruct", "I/precious", "--out", "O"], ["precious", "transforms.json"]),
     "bad static clip": (["reconstruct", "I/clip", "--static-clip", "I/absent", "--out", "O"], ["absent"]),
@@ -235,7 +237,7 @@ def test_reconstruct_evaluate_export(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert sorted(p.name for p in out.iterdir()) == OUTPUTS
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["ball"]
     report = json.loads((out / "report.json").read_text())
-    assert report["settings"]["steps"] == 60 and report["settings"]["clip"] == str(clip)
+    assert report["settings"]["steps"] == 60 and report["settings"]["clip"] == [str(clip)]
     assert report["seconds"].keys() >= {"read", "construct", "write"}
     assert report["peak_memory_mib"] > 50 and report["versions"]["torch"] == torch.__version__
     assert len(load_clip(out / "clip")) == 12

@@ -161,9 +161,9 @@ def test_the_pixels_of_a_clip_are_bounded(
     tmp_path: Path, ball_clip: OrbitalClip, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = save_clip(ball_clip, tmp_path / "clip")
-    monkeypatch.setattr("orbit4d.clip.MAX_PIXELS", 8 * 32 * 32)
+    monkeypatch.setattr("orbit4d.clip_files.MAX_PIXELS", 8 * 32 * 32)
     assert len(load_clip(folder)) == 8
-    monkeypatch.setattr("orbit4d.clip.MAX_PIXELS", 8 * 32 * 32 - 1)
+    monkeypatch.setattr("orbit4d.clip_files.MAX_PIXELS", 8 * 32 * 32 - 1)
     (folder / "frame_001.png").write_bytes(b"not reached")
     with pytest.raises(InputError, match=r"8 frames of 32 x 32 .* take fewer or smaller"):
         load_clip(folder)
@@ -287,7 +287,7 @@ def test_a_depth_file_larger_than_its_frame_is_not_read(tmp_path: Path, ball_cli
 def test_missing_and_empty_places(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         load_clip(tmp_path / "nowhere")
-    with pytest.raises(InputError, match=r"transforms\.json or Diffusion4D"):
+    with pytest.raises(InputError, match=r"transforms_train\.json or Diffusion4D"):
         load_clip(tmp_path)
 
 

@@ -11,8 +11,10 @@ from conftest import sphere_clip
 from PIL import Image
 from torch import Tensor
 
-from orbit4d.conditions import MARGIN, centred, cut_out, load_condition_image, with_foreground
+from orbit4d.clip import with_foreground
+from orbit4d.conditions import MARGIN, centred, load_condition_image
 from orbit4d.errors import InputError
+from orbit4d.foreground import cut_out
 
 
 def _disc(*, height: int = 90, width: int = 120, centre: tuple[float, float] = (40, 70), radius: float = 25) -> Tensor:
@@ -149,7 +151,7 @@ def test_clip_without_alpha_gets_one() -> None:
     assert float(agreement) > 0.99
     assert with_foreground(clip) is clip
     flat.rgb = torch.rand(flat.rgb.shape, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(InputError, match="frame 0 has no alpha channel"):
+    with pytest.raises(InputError, match="no alpha channel and no uniform background"):
         with_foreground(flat)
 
 

@@ -144,7 +144,7 @@ def test_relocation_moves_dead_gaussians_to_demand():
         (lambda c: ([replace(c[0], rgb=c[0].rgb * torch.nan)], None), "NaN"),
         (lambda c: ([replace(c[0], times=c[0].times * 3)], None), "times must lie"),
         (lambda c: ([replace(c[0], alpha=c[0].alpha * 0)], None), "alpha is empty"),
-        (lambda c: ([c[0]], c[0]), "static_clip: all its times must be equal"),
+        (lambda c: ([c[0]], c[0]), "static_clip runs from time 0 to 1"),
         (lambda c: ([c[0][:1]], None), "at least 2 views"),
     ],
 )

@@ -21,6 +21,7 @@ OptionalNumber = Annotated[float | None, arg(metavar="NUMBER")]
 OptionalCount = Annotated[int | None, arg(metavar="N")]
 Folder = Annotated[Path, arg(metavar="DIR")]
 Clip = Annotated[Path, arg(metavar="CLIP")]
+Clips = Annotated[Positional[tuple[Path, ...]], arg(metavar="CLIP ...")]
 Scene = Annotated[Path, arg(metavar="SCENE")]
 
 DESCRIPTION = """Text, an image or a static 3D asset in; a dynamic 3D Gaussian model that plays in any browser out.
@@ -104,7 +105,7 @@ def generate(
 
 
 def reconstruct(
-    clip: Positional[Clip],
+    clips: Clips,
     /,
     out: Folder,
     static_clip: OptionalClip = None,
@@ -112,26 +113,32 @@ def reconstruct(
     size: OptionalCount = None,
     seed: int = 0,
 ) -> None:
-    """Fit a 4D asset to an existing clip; the files are those of `generate`.
+    """Fit a 4D asset to existing clips of one object; the files are those of `generate`.
 
-    A clip is a folder with transforms.json (nerfstudio layout, with a `time` per frame), a transforms JSON file, or a
-    folder rendered by Diffusion4D (multi_frame*.png). Frames need an alpha channel or a uniform background.
+    A clip is a folder with transforms.json (nerfstudio layout, with a `time` per frame), a transforms JSON file, a D-NeRF
+    folder (transforms_train.json), or a folder rendered by Diffusion4D (multi_frame*.png). Cameras may circle, stand
+    still or jump; frames at one time are used as such. Frames need an alpha channel or a uniform background.
 
     For example:
-      orbit4d reconstruct out/clip --out out/fox
-      orbit4d reconstruct elk/transforms_multi.json --static-clip elk/transforms_multi_static.json --out out/elk
+      orbit4d reconstruct out/clip --out out/fox                          one moving orbit
+      orbit4d reconstruct orbit --static-clip still --out out/elk         with time frozen, too
+      orbit4d reconstruct orbit_a orbit_b orbit_c --out out/elk           several orbits of one motion
+      orbit4d reconstruct rig/transforms.json --out out/dancer            fixed cameras, a frame per (camera, time)
+      orbit4d reconstruct cam0 cam1 cam2 cam3 --out out/dancer            the same, a clip per camera
+      orbit4d reconstruct jumpingjacks --size 400 --out out/jacks         a D-NeRF scene
+      orbit4d evaluate out/jacks --against jumpingjacks/transforms_test.json
 
     Args:
-        clip: The clip to fit.
+        clips: The clip to fit, or several of one object on one clock.
         out: Folder to write; new, empty, or an earlier output.
         static_clip: The same object with time frozen, seen from all around, if there is one.
         steps: Optimisation steps; chosen by size when absent.
-        size: Larger image side to fit at, in pixels; the clip's own when absent.
+        size: Larger image side to fit at, in pixels; the clip's own, at most 512, when absent.
         seed: Seed of the optimisation.
     """
     from .pipeline import reconstruct as run
 
-    _print_result(out, run(clip, out=out, static_clip=static_clip, steps=steps, size=size, seed=seed))
+    _print_result(out, run(clips, out=out, static_clip=static_clip, steps=steps, size=size, seed=seed))
 
 
 def render(

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +15,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from . import transforms
-from .cameras import OPENGL_FROM_OPENCV, Cameras
+from .cameras import Cameras
+from .clip_files import frame_records, load_depths, load_diffusion4d, load_frames, read_json, resolve_frame
 from .errors import InputError
-from .files import atomic_folder, parse_json
-from .images import load_rgba
+from .files import atomic_folder
+from .foreground import cut_out_all
 from .outputs import CLIP_FILES, check_replaceable
 
-MAX_FRAMES = 4096
-MAX_PIXELS = 2**28
-"""Pixels of all frames of a clip that are read, at 16 bytes each."""
+NERF_FILES = ("transforms_train.json", "transforms_val.json", "transforms_test.json")
+"""Names in NeRF-synthetic and D-NeRF folders; without times, such files show one moment."""
+ONE_MOMENT = 1e-4
+"""Times that differ by at most this are one moment."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -176,24 +177,76 @@ def save_clip(clip: OrbitalClip, folder: str | Path) -> Path:
 
 
 def load_clip(path: str | Path, *, static: bool = False) -> OrbitalClip:
-    """Read a *clip argument*.
+    """Read a *clip argument*; docs/inputs.md shows each kind.
 
-    One of: a folder with `transforms.json`; a transforms JSON file; a folder rendered by Diffusion4D
-    (`multi_frame*.png` with `multi*.json` or `transforms_multi.json`). Transforms without times are spread evenly over
-    [0, 1]; `static` says that they show one moment, and sets them to 0.
+    One of: a folder with `transforms.json`; a D-NeRF or NeRF-synthetic folder, of which `transforms_train.json` is read;
+    a transforms JSON file; a folder rendered by Diffusion4D (`multi_frame*.png` with `multi*.json` or
+    `transforms_multi.json`). Transforms without times are spread evenly over [0, 1]; `static`, or a NeRF-synthetic name,
+    says that they show one moment, and sets them to 0. Frames without alpha lose their uniform background.
     Raises InputError (one line) for anything missing, damaged or contradictory.
     """
     path = Path(path)
+    return with_foreground(_read_clip(path, static=static), source=str(path))
+
+
+def with_foreground(clip: OrbitalClip, *, source: str = "clip") -> OrbitalClip:
+    """The clip with an alpha channel: each frame's own if it has one, else the uniform background is removed.
+
+    Raises InputError when there are frames with neither. What is assumed of the background is logged.
+    """
+    opaque = torch.tensor([not bool((alpha < 0.5).any()) for alpha in clip.alpha])
+    if not opaque.any():
+        return clip
+    cut, colour = cut_out_all(clip.rgb[opaque], source=source)
+    _LOG.warning("%s: no alpha: took the %s background as empty; pass RGBA frames to be exact", source, colour)
+    rgb, alpha = clip.rgb.clone(), clip.alpha.clone()
+    rgb[opaque], alpha[opaque] = cut[:, :3], cut[:, 3:]
+    return replace(clip, rgb=rgb, alpha=alpha, depth=None if clip.depth is None else clip.depth * (alpha > 0))
+
+
+def moment_of(clip: OrbitalClip, *, argument: str) -> float:
+    """The one time that all frames of a static clip have. Raises InputError, naming `argument`, when time passes."""
+    first, last = float(clip.times.min()), float(clip.times.max())
+    if last - first > ONE_MOMENT:
+        raise InputError(
+            f"{argument} runs from time {first:.3g} to {last:.3g}, expected one moment (equal times) seen from all "
+            "around; pass a static orbit (`orbit4d render --trajectory static`), and clips that move as clips"
+        )
+    return first
+
+
+def join_clips(clips: list[OrbitalClip]) -> OrbitalClip:
+    """All frames of `clips`, which have one size, in one clip; it keeps the first caption, and depth where all have it."""
+    depths = [clip.depth for clip in clips if clip.depth is not None]
+    cameras = clips[0].cameras
+    return OrbitalClip(
+        rgb=torch.cat([clip.rgb for clip in clips]),
+        alpha=torch.cat([clip.alpha for clip in clips]),
+        cameras=replace(
+            cameras,
+            camera_to_world=torch.cat([clip.cameras.camera_to_world for clip in clips]),
+            intrinsics=torch.cat([clip.cameras.intrinsics for clip in clips]),
+        ),
+        times=torch.cat([clip.times for clip in clips]),
+        depth=torch.cat(depths) if len(depths) == len(clips) else None,
+        caption=clips[0].caption,
+        motion_magnitude=clips[0].motion_magnitude,
+    )
+
+
+def _read_clip(path: Path, *, static: bool) -> OrbitalClip:
     if path.is_dir():
-        candidates = [path / "transforms.json", path / "transforms_multi.json"]
+        candidates = [path / name for name in ("transforms.json", NERF_FILES[0], "transforms_multi.json")]
         document = next((c for c in candidates if c.is_file()), None)
         if document is not None:
             return _load_transforms(document, static=static)
         if any(path.glob("multi_frame*.png")):
-            return _load_diffusion4d(path)
+            frames, cameras = load_diffusion4d(path)
+            times = torch.arange(len(frames)) / max(len(frames) - 1, 1)
+            return OrbitalClip(rgb=frames[:, :3], alpha=frames[:, 3:], cameras=cameras, times=times)
         raise InputError(
-            f"{path}: expected transforms.json or Diffusion4D's multi_frame*.png in this folder, found neither; "
-            "pass a folder written by `orbit4d render`, a transforms JSON file, or a Diffusion4D render folder"
+            f"{path}: expected transforms.json, transforms_train.json or Diffusion4D's multi_frame*.png in this folder, "
+            "found none; pass a folder written by `orbit4d render`, a D-NeRF folder, or a transforms JSON file"
         )
     if path.is_file():
         if path.suffix.lower() != ".json":
@@ -204,75 +257,12 @@ def load_clip(path: str | Path, *, static: bool = False) -> OrbitalClip:
     raise InputError(f"{path}: no such file or folder; expected a clip (folder with transforms.json, or the JSON file)")
 
 
-def _read_json(path: Path) -> dict:
-    if path.stat().st_size > 64 * 2**20:
-        raise InputError(f"{path}: larger than 64 MiB, expected a transforms file; check the path")
-    document = parse_json(path.read_bytes(), source=path)
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: expected a JSON object with 'frames', got a {type(document).__name__}")
-    return document
-
-
-def _resolve_frame(base: Path, name: object, source: Path) -> Path:
-    """A frame file inside `base`; NeRF files leave out the suffix. Paths that leave the folder are refused."""
-    if not isinstance(name, str) or not name:
-        raise InputError(f"{source}: every frame needs a 'file_path' string, got {name!r:.80}")
-    root = base.resolve()
-    for candidate in (base / name, base / f"{name}.png"):
-        try:
-            resolved = candidate.resolve()
-            found = resolved.is_file()
-        except (OSError, RuntimeError, ValueError):  # longer than the system allows, a null byte, a loop of links
-            continue
-        if not resolved.is_relative_to(root):
-            raise InputError(
-                f"{source}: frame path {name!r:.80} leaves the clip's folder; frames must lie beside the JSON file"
-            )
-        if found:
-            return resolved
-    raise InputError(f"{source}: frame {name!r:.80} does not exist; cameras and frames disagree, render the clip again")
-
-
-def _load_frames(files: list[Path], source: Path) -> Tensor:
-    """(t, 4, h, w) RGBA in [0, 1] of images that have one size and, together, at most MAX_PIXELS pixels."""
-    frames = torch.empty(0)
-    for i, file in enumerate(files):
-        image = load_rgba(file)
-        _, height, width = image.shape
-        if i == 0:
-            if len(files) * height * width > MAX_PIXELS:
-                raise InputError(
-                    f"{source}: {len(files)} frames of {width} x {height} are {len(files) * height * width / 1e6:.0f} "
-                    f"million pixels, at most {MAX_PIXELS / 1e6:.0f} million are read; take fewer or smaller frames"
-                )
-            frames = torch.empty(len(files), *image.shape)
-        elif image.shape != frames.shape[1:]:
-            raise InputError(
-                f"{source}: frame {i} is {width} x {height}, frame 0 is {frames.shape[3]} x {frames.shape[2]}; "
-                "all frames must have one size"
-            )
-        frames[i] = image
-    return frames
-
-
-def _frame_records(document: dict, path: Path) -> list[dict]:
-    frames = document.get("frames")
-    if not isinstance(frames, list) or not frames:
-        raise InputError(f"{path}: expected a non-empty list 'frames', got {type(frames).__name__}")
-    if len(frames) > MAX_FRAMES:
-        raise InputError(f"{path}: {len(frames)} frames, at most {MAX_FRAMES} are read; split the clip")
-    for i, frame in enumerate(frames):
-        if not isinstance(frame, dict):
-            raise InputError(f"{path}: frame {i} is not an object")
-    return frames
-
-
 def _load_transforms(path: Path, *, static: bool) -> OrbitalClip:
-    document = _read_json(path)
-    records = _frame_records(document, path)
-    times = transforms.times(records, static=static, source=path)
+    document = read_json(path)
+    records = frame_records(document, path)
+    times = transforms.times(records, static=static or path.name in NERF_FILES, source=path)
     matrices = [transforms.matrix(r.get("transform_matrix"), source=path, frame=i) for i, r in enumerate(records)]
-    frames = _load_frames([_resolve_frame(path.parent, r.get("file_path"), path) for r in records], path)
+    frames = load_frames([resolve_frame(path.parent, r.get("file_path"), path) for r in records], path)
     height, width = frames.shape[-2:]
     stated = (document.get("w", width), document.get("h", height))
     if stated != (width, height):
@@ -285,70 +275,7 @@ def _load_transforms(path: Path, *, static: bool) -> OrbitalClip:
         alpha=frames[:, 3:],
         cameras=Cameras.from_opengl(torch.stack(matrices), torch.stack(ks), width=width, height=height),
         times=times,
-        depth=_load_depths(records, path, frames.shape),
+        depth=load_depths(records, path, frames.shape),
         caption=transforms.text(document, "caption"),
         motion_magnitude=transforms.number(document, "motion_magnitude", source=path),
     )
-
-
-def _load_depths(records: list[dict], path: Path, shape: torch.Size) -> Tensor | None:
-    """(t, 1, h, w), or None where no frame has a depth, or (with a warning) only some have."""
-    names = [r["depth_file_path"] for r in records if isinstance(r.get("depth_file_path"), str)]
-    if not names:
-        return None
-    if len(names) < len(records):
-        _LOG.warning("%s: %d of %d frames have a depth; it is left out for all", path, len(names), len(records))
-        return None
-    return torch.stack([_depth(_resolve_frame(path.parent, name, path), shape[-2:]) for name in names])
-
-
-def _depth(path: Path, shape: torch.Size) -> Tensor:
-    if path.stat().st_size > 8 * shape.numel() + 2**16:
-        raise InputError(f"{path}: larger than a depth array of {tuple(shape)}; render the clip again")
-    try:
-        depth = torch.from_numpy(np.load(path, allow_pickle=False).astype(np.float32))
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read as a float depth array ({error})") from error
-    if depth.shape != shape:
-        raise InputError(f"{path}: depth is {tuple(depth.shape)}, its frame is {tuple(shape)}")
-    return depth[None]
-
-
-def _frame_number(path: Path) -> int:
-    match = re.search(r"(\d+)$", path.stem)
-    return int(match.group(1)) if match else -1
-
-
-def _load_diffusion4d(folder: Path) -> OrbitalClip:
-    """Diffusion4D's published layout: `multi_frame{i}.png` and one `multi{i}.json` a frame (x, y, z, origin, x_fov)."""
-    images = sorted(folder.glob("multi_frame*.png"), key=_frame_number)
-    if len(images) > MAX_FRAMES:
-        raise InputError(f"{folder}: {len(images)} frames, at most {MAX_FRAMES} are read; split the clip")
-    sources = [_diffusion4d_camera_file(folder, image) for image in images]
-    frames = _load_frames(images, folder)
-    height, width = frames.shape[-2:]
-    matrices, ks = [], []
-    for i, source in enumerate(sources):
-        record = _read_json(source)
-        if "transform_matrix" in record:
-            matrices.append(transforms.matrix(record["transform_matrix"], source=source, frame=i))
-        else:
-            # The authors write the OpenCV-like axes x right, y down, z forward; OpenGL flips y and z.
-            pose = transforms.axes_and_centre(record, source=source) @ OPENGL_FROM_OPENCV
-            matrices.append(transforms.matrix(pose.tolist(), source=source, frame=i))
-        fov = {"camera_angle_x": transforms.angle(record, "x_fov", source=source) or 2 * math.atan(18 / 50)}
-        ks.append(transforms.intrinsics(fov, {}, width=width, height=height, source=source))
-    cameras = Cameras.from_opengl(torch.stack(matrices), torch.stack(ks), width=width, height=height)
-    times = torch.arange(len(frames)) / max(len(frames) - 1, 1)
-    return OrbitalClip(rgb=frames[:, :3], alpha=frames[:, 3:], cameras=cameras, times=times)
-
-
-def _diffusion4d_camera_file(folder: Path, image: Path) -> Path:
-    number = _frame_number(image)
-    candidates = [folder / f"multi{number}.json", folder / f"multi_frame{number}.json"]
-    found = next((c for c in candidates if c.is_file()), None)
-    if found is None:
-        raise InputError(
-            f"{folder}: {image.name} has no camera file multi{number}.json; cameras and frames disagree, render again"
-        )
-    return found

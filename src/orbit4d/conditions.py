@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .clip import OrbitalClip
 from .errors import InputError
+from .foreground import cut_out
 from .images import load_rgba
 
 WORKING_SIDE = 512
 """Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
 MARGIN = 0.17
 """Empty share of the frame on each side of the object: the mean of the training clips' first frames."""
-KEY = 0.05
-"""Largest channel difference from the background colour up to which a pixel counts as background."""
-UNIFORM_SHARE = 0.85
-"""Share of the border that must have the background colour; the object may touch the rest."""
 VISIBLE = 0.1
 """Alpha above which a pixel counts for the object's bounding box."""
 
@@ -52,34 +47,6 @@ def load_condition_image(path: str | Path, *, mask: str | Path | None = None, si
     return centred(rgba, size=size)
 
 
-def cut_out(rgb: Tensor) -> Tensor | None:
-    """(4, h, w) RGBA of what stands before the uniform background of (3, h, w) `rgb`; None when there is none.
-
-    Only pixels of the background's colour that are connected to the border are removed, so that a white cat on white
-    paper keeps its belly. Edge pixels get a soft alpha and lose the background's share of their colour.
-    """
-    border = torch.cat([rgb[:, 0], rgb[:, -1], rgb[:, :, 0], rgb[:, :, -1]], dim=1)
-    background = border.median(dim=1).values
-    if float(_difference(border, background[:, None]).lt(KEY).float().mean()) < UNIFORM_SHARE:
-        return None
-    difference = _difference(rgb, background[:, None, None])
-    candidate = difference < KEY
-    seed = torch.zeros_like(candidate)
-    seed[0], seed[-1], seed[:, 0], seed[:, -1] = candidate[0], candidate[-1], candidate[:, 0], candidate[:, -1]
-    outside = _reconstruct(seed, candidate)
-    near_outside = _dilate(outside, 5)
-    # Along the edge, a pixel's share of object is how far it stands from the background compared with its neighbourhood.
-    solid = functional.max_pool2d(difference[None], 7, stride=1, padding=3)[0]
-    soft = ((difference - KEY) / (solid - KEY).clamp_min(1e-3)).clamp(0, 1)
-    alpha = torch.where(near_outside, soft, torch.ones_like(soft)) * ~outside
-    alpha = alpha * _without_specks(alpha > 0)
-    share = float((alpha > 0.5).float().mean())
-    if not 0.002 < share < 0.95:
-        return None
-    colour = (rgb - (1 - alpha) * background[:, None, None]) / alpha.clamp_min(1e-3)
-    return torch.cat([colour.clamp(0, 1) * (alpha > 0), alpha[None]])
-
-
 def centred(rgba: Tensor, *, size: int, margin: float = MARGIN) -> Tensor:
     """(4, size, size): the object of straight (4, h, w) `rgba`, bounding box centred, side (1 - 2 margin) size.
 
@@ -102,27 +69,6 @@ def centred(rgba: Tensor, *, size: int, margin: float = MARGIN) -> Tensor:
         premultiplied = functional.interpolate(premultiplied, size=smaller, mode="area")
     out = functional.grid_sample(premultiplied, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
     return torch.cat([(out[:3] / out[3:].clamp_min(1e-4)).clamp(0, 1) * (out[3:] > 1e-4), out[3:].clamp(0, 1)])
-
-
-def with_foreground(clip: OrbitalClip) -> OrbitalClip:
-    """The clip with an alpha channel: each frame's own if it has one, else its uniform background is removed.
-
-    Raises InputError when some frame has neither.
-    """
-    opaque = [i for i, alpha in enumerate(clip.alpha) if not bool((alpha < 0.5).any())]
-    if not opaque:
-        return clip
-    rgb, alpha = clip.rgb.clone(), clip.alpha.clone()
-    for i in opaque:
-        cut = cut_out(rgb[i])
-        if cut is None:
-            raise InputError(
-                f"clip: frame {i} has no alpha channel and no uniform background, so its object cannot be told; "
-                "pass RGBA frames"
-            )
-        rgb[i], alpha[i] = cut[:3], cut[3:]
-    depth = None if clip.depth is None else clip.depth * (alpha > 0)
-    return replace(clip, rgb=rgb, alpha=alpha, depth=depth)
 
 
 def _load_mask(path: str | Path, rgba: Tensor) -> Tensor:
@@ -154,28 +100,3 @@ def _limited(rgba: Tensor) -> Tensor:
     stack = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])[None]
     stack = functional.interpolate(stack, size=(height, width), mode="area")[0]
     return torch.cat([(stack[:3] / stack[3:].clamp_min(1e-6)).clamp(0, 1), stack[3:]])
-
-
-def _difference(colours: Tensor, background: Tensor) -> Tensor:
-    return (colours - background).abs().amax(dim=0)
-
-
-def _dilate(mask: Tensor, window: int) -> Tensor:
-    return functional.max_pool2d(mask[None].float(), window, stride=1, padding=window // 2)[0] > 0
-
-
-def _reconstruct(seed: Tensor, mask: Tensor) -> Tensor:
-    """The pixels of (h, w) `mask` that are connected (8 neighbours) to `seed` inside it."""
-    current, allowed = (seed & mask).float(), mask.float()
-    while True:
-        before = current.sum()
-        for _ in range(16):
-            current = functional.max_pool2d(current[None], 3, stride=1, padding=1)[0] * allowed
-        if current.sum() == before:
-            return current > 0
-
-
-def _without_specks(mask: Tensor) -> Tensor:
-    """`mask` less the components that nowhere contain a 5 x 5 block; the mask itself if nothing would be left."""
-    eroded = ~_dilate(~mask, 5)
-    return _reconstruct(eroded, mask) if bool(eroded.any()) else mask

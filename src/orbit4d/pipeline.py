@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from .cameras import MAX_ORBITS
-from .clip import OrbitalClip, load_clip, save_clip
-from .conditions import load_condition_image, with_foreground
+from .clip import OrbitalClip, join_clips, load_clip, moment_of, save_clip, with_foreground
+from .conditions import load_condition_image
 from .errors import InputError
 from .files import ensure_writable_parent
 from .outputs import (
@@ -37,6 +37,7 @@ PLAYBACK_FPS = 12
 Trajectory = Literal["orbit", "static", "front"]
 Fit = Literal["swept", "t0"]
 Loop = Literal["loop", "once", "clamp"]
+ClipArgument = str | Path | OrbitalClip
 
 
 def generate(
@@ -126,7 +127,7 @@ def generate(
 
         # 4. Construct the dynamic Gaussians
         scene, fit_report = _construct(
-            clip, static_clip, size=size, steps=fit_steps, seed=seed, progress=progress, timer=timer
+            [clip], static_clip, size=size, steps=fit_steps, seed=seed, progress=progress, timer=timer
         )
 
         # 5. Write
@@ -140,10 +141,10 @@ def generate(
 
 
 def reconstruct(
-    clip: str | Path | OrbitalClip,
+    clip: ClipArgument | Sequence[ClipArgument],
     *,
     out: str | Path,
-    static_clip: str | Path | OrbitalClip | None = None,
+    static_clip: ClipArgument | None = None,
     steps: int | None = None,
     size: int | None = None,
     seed: int = 0,
@@ -152,8 +153,8 @@ def reconstruct(
     """Fit dynamic Gaussians to an existing clip; write the same files as `generate` to the folder `out`.
 
     Args:
-        clip: an OrbitalClip or a clip argument (a folder with transforms.json, a transforms JSON file, or a folder
-            rendered by Diffusion4D). Frames need an alpha channel or a uniform background.
+        clip: an OrbitalClip or a clip argument (docs/inputs.md), or several of one object, whose times agree. Frames need
+            an alpha channel or a uniform background.
         static_clip: the same object with time frozen, if there is one.
         steps: optimisation steps; None chooses by size. size: larger image side to fit at; None keeps the clip's.
 
@@ -167,20 +168,23 @@ def reconstruct(
     timer = StageTimer()
     with output_folder(out) as folder, _seeded(seed):
         with timer("read"):
-            moving = with_foreground(clip if isinstance(clip, OrbitalClip) else load_clip(clip))
-            size = size or min(max(moving.cameras.width, moving.cameras.height), MAX_RECONSTRUCT_SIZE)
-            moving = moving.resized(size)
+            clips = [_read(c) for c in ([clip] if isinstance(clip, ClipArgument) else clip)]
+            if not clips:
+                raise InputError("reconstruct: expected at least one clip, got none; name a clip folder")
+            size = size or min(max(max(c.rgb.shape[-2:]) for c in clips), MAX_RECONSTRUCT_SIZE)
+            clips = [c.resized(size) for c in clips]
             if static_clip is not None:
-                still = static_clip if isinstance(static_clip, OrbitalClip) else load_clip(static_clip, static=True)
-                static_clip = with_foreground(still).resized(size)
+                static_clip = _read(static_clip, static=True).resized(size)
 
         # 2. Construct the dynamic Gaussians
         scene, fit_report = _construct(
-            moving, static_clip, size=size, steps=steps, seed=seed, progress=progress, timer=timer
+            clips, static_clip, size=size, steps=steps, seed=seed, progress=progress, timer=timer
         )
+        moving = join_clips(clips)
 
         # 3. Write
-        title = moving.caption or (Path(clip).resolve().stem if isinstance(clip, str | Path) else "orbit4d")
+        first = clip if isinstance(clip, ClipArgument) else clip[0]
+        title = moving.caption or (Path(first).resolve().stem if isinstance(first, str | Path) else "orbit4d")
         with timer("write"):
             _write_asset(scene, moving, folder, title=title)
         report = _report("reconstruct", settings, timer, scene, moving, fit_report)
@@ -248,13 +252,8 @@ def load_static(path: str | Path) -> OrbitalClip:
 
         return render_clip(path, trajectory="static", frames=24, size=128)
     clip = load_clip(path, static=True)
-    first, last = float(clip.times.min()), float(clip.times.max())
-    if last - first > 1e-4:
-        raise InputError(
-            f"--static: {path} runs from time {first:.3g} to {last:.3g}, expected one moment seen from all around; "
-            "pass a static orbit (`orbit4d render --trajectory static`) or the GLB itself"
-        )
-    return replace(with_foreground(clip), times=torch.zeros_like(clip.times))
+    moment_of(clip, argument=f"--static: {path}")
+    return replace(clip, times=torch.zeros_like(clip.times))
 
 
 def _check_conditions(
@@ -295,8 +294,12 @@ def _check_settings(
             raise InputError(f"{name}: expected a number from 0 to 100, got {number}")
 
 
+def _read(clip: ClipArgument, *, static: bool = False) -> OrbitalClip:
+    return with_foreground(clip) if isinstance(clip, OrbitalClip) else load_clip(clip, static=static)
+
+
 def _construct(
-    clip: OrbitalClip,
+    clips: list[OrbitalClip],
     static_clip: OrbitalClip | None,
     *,
     size: int,
@@ -309,7 +312,7 @@ def _construct(
 
     config = replace(FitConfig.for_size(size, steps), seed=seed)
     with timer("construct"):
-        result = fit([clip], static_clip=static_clip, config=config, progress=progress)
+        result = fit(clips, static_clip=static_clip, config=config, progress=progress)
     return result.scene, {"seconds": result.seconds, "history": result.history}
 
 
@@ -359,9 +362,14 @@ def _report(
 
 def _settings(arguments: dict) -> dict:
     """The arguments of a public function, JSON-ready; clips given as objects are named by their type."""
-    plain = str | int | float | bool | None
-    described = {k: str(v) if isinstance(v, Path) else v for k, v in arguments.items() if k not in ("out", "progress")}
-    return {k: v if isinstance(v, plain) else type(v).__name__ for k, v in described.items()}
+
+    def described(value: object) -> object:
+        if isinstance(value, list | tuple):
+            return [described(v) for v in value]
+        plain = value is None or isinstance(value, str | int | float | bool)
+        return value if plain else str(value) if isinstance(value, Path) else type(value).__name__
+
+    return {k: described(v) for k, v in arguments.items() if k not in ("out", "progress")}
 
 
 @contextmanager

@@ -122,7 +122,9 @@ def times(frames: list[dict], *, static: bool, source: Path) -> Tensor:
 def _time(value: object, i: int, source: Path) -> float:
     valid = isinstance(value, int | float) and not isinstance(value, bool) and -1e-6 <= value <= 1 + 1e-6
     if not valid:
-        raise InputError(f"{source}: frame {i} has time {reprlib.repr(value)}, expected a number in [0, 1]")
+        raise InputError(
+            f"{source}: frame {i} has time {reprlib.repr(value)}, expected a number in [0, 1]; scale all times alike"
+        )
     return min(max(float(value), 0.0), 1.0)  # type: ignore[arg-type]
 
 

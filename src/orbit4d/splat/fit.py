@@ -1,10 +1,11 @@
 """4D construction: from orbital clips to dynamic 3D Gaussians, coarse to fine.
 
 1. hull: Gaussians on the visual hull of the silhouettes;
-2. coarse: the canonical Gaussians alone, on the static orbit if there is one, else on all frames;
-3. fine: canonical Gaussians, control nodes and their ST-HexPlane together on all frames. With a static orbit the
-   canonical state is that moment, without one it is the middle of the clip; the window of times that is seen widens from
-   it, so that motion is *tracked*: every new frame starts from the pose of its neighbour, and is seen often at first.
+2. coarse: the canonical Gaussians alone, on one moment seen from several sides if there is one (a static orbit, or
+   cameras that look at the same time), else on the frames next to the middle of the clip;
+3. fine: canonical Gaussians, control nodes and their ST-HexPlane together on all frames. The canonical state is that
+   moment; the window of times that is seen widens from it, so that motion is *tracked*: every new frame starts from the
+   pose of its neighbour, and is seen often at first.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from ..clip import OrbitalClip, SpatioTemporalFeatures
-from ..errors import InputError
 from .checkpoint import Checkpoint
 from .fit_config import FitConfig, LossWeights
 from .fit_frames import Frames, check_clips, gather_features, gather_frames, loops
+from .fit_inputs import find_start
 from .fit_motion import Motion
 from .fit_optim import Canonical, LearningRates, build_optimizer, set_decay
 from .gaussians import Gaussians, Gaussians4D, Moved
@@ -61,8 +62,9 @@ def fit(
     """Construct a dynamic 3D Gaussian scene from one or more clips of one object.
 
     Args:
-        clips: what shows the object moving; any sizes of one aspect ratio, fitted at `config.size`. The diffusion features
-            of clips that have them are lifted onto the control nodes.
+        clips: what shows the object moving: one orbit or several, fixed cameras, a grid of views and times, a camera that
+            jumps; any sizes of one aspect ratio, fitted at `config.size`. The diffusion features of clips that have them
+            are lifted onto the control nodes.
         static_clip: one moment of it from all around (all its times equal).
         checkpoint: file that the state is written to every few seconds, and removed from at the end. If it is there from
             an earlier run with the same clips and config, that run is taken up where it was, with the same result.
@@ -75,27 +77,27 @@ def fit(
     config = config or FitConfig.for_size(max(clips[0].rgb.shape[-2:])) if clips else FitConfig()
     everything = clips + ([static_clip] if static_clip is not None else [])
     check_clips(everything)
-    anchor = _anchor_time(static_clip)
-    frames = gather_frames(everything, size=min(config.size, max(clips[0].rgb.shape[-2:])))
+    size = min(config.size, max(clips[0].rgb.shape[-2:]))
+    frames = gather_frames(everything, size=size)
+    start = find_start(clips, static_clip, size=size)
     generator = torch.Generator().manual_seed(config.seed)
     with _deterministic(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        hull_clip = static_clip or _longest(clips)
-        if static_clip is None and config.moving_anchor is not None:
-            anchor = config.moving_anchor
-            hull = moving_hull(hull_clip, anchor=anchor, resolution=config.hull_resolution)
+        anchor = start.anchor if start.anchor is not None else config.moving_anchor
+        if static_clip is not None or anchor is None:
+            hull = visual_hull(start.views, moving=static_clip is None, resolution=config.hull_resolution)
         else:
-            hull = visual_hull(hull_clip, moving=static_clip is None, resolution=config.hull_resolution)
+            hull = moving_hull(start.views, anchor=anchor, resolution=config.hull_resolution)
         if config.init == "random":
             initial = random_gaussians(hull, count=config.gaussians, generator=generator)
         else:
-            initial = hull_gaussians(hull, hull_clip, count=config.gaussians, generator=generator)
+            initial = hull_gaussians(hull, start.views, count=config.gaussians, generator=generator)
         trainer = Trainer(
             frames,
             initial,
             hull,
             anchor=anchor,
-            still=static_clip is not None,
+            static=start.still,
             features=gather_features(everything),
             config=config,
             generator=generator,
@@ -124,19 +126,6 @@ def _deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before, warn_only=warn_only)
 
 
-def _anchor_time(static_clip: OrbitalClip | None) -> float | None:
-    if static_clip is None:
-        return None
-    low, high = float(static_clip.times.min()), float(static_clip.times.max())
-    if high - low > 1e-4:
-        raise InputError(f"static_clip: all its times must be equal, got {low}..{high}; pass the moving clip as a clip")
-    return low
-
-
-def _longest(clips: list[OrbitalClip]) -> OrbitalClip:
-    return max(clips, key=len)
-
-
 class Trainer:
     """The state of one construction; `run` is the loop, the other methods are its parts in order."""
 
@@ -147,18 +136,17 @@ class Trainer:
         hull: Hull,
         *,
         anchor: float | None,
-        still: bool,
+        static: Tensor,
         features: SpatioTemporalFeatures | None,
         config: FitConfig,
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
         self.config, self.generator, self.anchor, self.device = config, generator, anchor, device
-        self.times, self.still = frames.times, still
+        self.times, self.static, self.still = frames.times, static, bool(static.any())
         self.frames = frames.to(device)
         self.half_frames = self.frames.halved()
         self.hull = hull
-        self.static = frames.clip == int(frames.clip.max()) if still else torch.zeros(len(frames), dtype=torch.bool)
         self.canonical = Canonical(initial).to(device)
         self.features = features
         self.motion = Motion(
@@ -175,7 +163,7 @@ class Trainer:
         self.optimizer = build_optimizer(
             self.canonical, self.motion.parameter_groups(), self.log_gains, config.rates, extent=hull.half_extent
         )
-        coarse_share = config.coarse_share if still else config.coarse_share_moving
+        coarse_share = config.coarse_share if self.still else config.coarse_share_moving
         self.coarse_steps = int(coarse_share * config.steps)
         self.reach = 1.0
         self.step = 0
@@ -247,7 +235,10 @@ class Trainer:
         fine_steps = max(1, self.config.steps - self.coarse_steps)
         fine_share = max(0.0, step - self.coarse_steps) / fine_steps
         kept = 0.0 if self.anchor is None else min(self.config.widen_share, 0.99)
-        set_decay(self.optimizer, step / self.config.steps, max(0.0, fine_share - kept) / (1 - kept))
+        settled = max(0.0, fine_share - kept) / (1 - kept)
+        # Without a static orbit surfaces come into sight until all times are: their look must still be free to change.
+        canonical = step / self.config.steps if self.still else settled
+        set_decay(self.optimizer, canonical, settled)
         self.optimizer.step()
         self._maintain(step)
         mse = float(terms["mse"])

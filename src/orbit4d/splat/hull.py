@@ -78,7 +78,7 @@ def moving_hull(clip: OrbitalClip, *, anchor: float, resolution: int = 112) -> H
     views = _Silhouettes(clip, order=away.argsort())
     carved = _carved(views, moving=True, resolution=resolution)
     body = carved.hull()
-    near = views.order[:NEAR_FRAMES]
+    near = views.order[: max(NEAR_FRAMES, int((away < away.min() + 1e-4).sum()))]
     wanted = views.distance[near] == 0
     margin = ROOM * body.half_extent
     for speed in SPEEDS:
@@ -126,7 +126,7 @@ def _carved(views: _Silhouettes, *, moving: bool, resolution: int) -> _Carved:
         raise InputError(
             "clip: alpha is empty (nothing above 0.5) in every frame; the object must be cut out of its background"
         )
-    center, half = _viewed_cube(views.cameras)
+    center, half = viewed_cube(views.cameras)
     for share in DYNAMIC_MISSES if moving else STATIC_MISSES:
         allowed = int(share * count)
         step = 2 * half / COARSE_RESOLUTION
@@ -217,7 +217,7 @@ def _distance(mask: Tensor) -> Tensor:
     return (along[None] + (y[:, None] - y).square()[..., None]).amin(dim=1).sqrt()
 
 
-def _viewed_cube(cameras: Cameras) -> tuple[Tensor, float]:
+def viewed_cube(cameras: Cameras) -> tuple[Tensor, float]:
     """Centre (least-squares meeting point of the optical axes) and half side of a cube that the views show."""
     axes, origins = cameras.camera_to_world[:, :3, 2], cameras.positions
     across = torch.eye(3) - axes[:, :, None] * axes[:, None, :]
