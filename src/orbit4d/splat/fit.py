@@ -234,11 +234,10 @@ class Trainer:
             self.canonical.demand += self.probe.grad.norm(dim=-1).sum(dim=0)
         fine_steps = max(1, self.config.steps - self.coarse_steps)
         fine_share = max(0.0, step - self.coarse_steps) / fine_steps
+        # No rate falls while new times come into sight: there is still everything to learn about them.
         kept = 0.0 if self.anchor is None else min(self.config.widen_share, 0.99)
         settled = max(0.0, fine_share - kept) / (1 - kept)
-        # Without a static orbit surfaces come into sight until all times are: their look must still be free to change.
-        canonical = step / self.config.steps if self.still else settled
-        set_decay(self.optimizer, canonical, settled)
+        set_decay(self.optimizer, settled)
         self.optimizer.step()
         self._maintain(step)
         mse = float(terms["mse"])
@@ -342,15 +341,14 @@ class Trainer:
                 cameras=features.cameras[i : i + 1].to(self.device),
             )
             depth.append(drawn.depth * (drawn.alpha > 0.5))
-        self.motion.take_features(
-            lift_features(
-                features,
-                canonical=self.motion.guides.cpu(),
-                positions=self.motion.guides_at(times).cpu(),
-                depth=torch.cat(depth).cpu(),
-                tolerance=2 * self.hull.voxel + LIFT_TOLERANCE * self.hull.half_extent,
-            )
+        lifted = lift_features(
+            features,
+            canonical=self.motion.guides.cpu(),
+            positions=self.motion.guides_at(times).cpu(),
+            depth=torch.cat(depth).cpu(),
+            tolerance=2 * self.hull.voxel + LIFT_TOLERANCE * self.hull.half_extent,
         )
+        self.motion.take_features(lifted, anchor=self.anchor, reach=self.reach)
 
     def _maintain(self, step: int) -> None:
         """Relocation while there is time to settle, and skinning weights that follow the moving means."""

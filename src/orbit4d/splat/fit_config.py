@@ -59,7 +59,7 @@ class FitConfig:
     moving_anchor: float | None = 0.5
     """Without a static orbit: the moment from which the motion is tracked; None: all frames are fitted at once."""
     widen_share: float = 0.7
-    """Share of the fine steps over which the window of times widens; the motion's learning rates decay after it."""
+    """Share of the fine steps over which the window of times widens; learning rates decay after it."""
     frontier_share: float = 0.5
     """Share of the fine stage's moving frames drawn from those that the widening window has just reached."""
     static_share: float = 0.25

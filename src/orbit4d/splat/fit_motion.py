@@ -118,13 +118,23 @@ class Motion:
             self.graph = nearest_graph(self.guides, self.config.graph_neighbors)
 
     @torch.no_grad()
-    def take_features(self, features: PointFeatures) -> None:
-        """Features of the guides, for the field of the control nodes."""
+    def take_features(self, features: PointFeatures, *, anchor: float | None, reach: float) -> None:
+        """Features of the guides, for the field of the control nodes.
+
+        Where the guides are at times further than `reach` from `anchor` is not known yet, nor what they look like there: as
+        the motion does, their temporal features stay as they are at the nearest known time.
+        """
         assert isinstance(self.deformation, ControlNodes)
+        z_t, times = features.z_t, features.times
+        if anchor is not None:
+            known = (self.distance(times, anchor) <= reach + 1e-6).nonzero()[:, 0]
+            if len(known):
+                nearest = torch.stack([self.distance(times[known], float(t)).argmin() for t in times])
+                z_t = z_t[known[nearest]]
         nodes = self.deformation
         nodes.z_s.copy_(features.z_s)
-        nodes.z_t.copy_(features.z_t)
-        nodes.z_times.copy_(features.times)
+        nodes.z_t.copy_(z_t)
+        nodes.z_times.copy_(times)
 
     def hold_outside(self, reach: float) -> None:
         """Times further than `reach` from the anchor keep the pose that the motion has there."""

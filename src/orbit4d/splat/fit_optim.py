@@ -123,14 +123,13 @@ def build_optimizer(
     ]
     for group in motion:
         rate = getattr(rates, group["rate"]) * group.get("scale", 1.0)
-        groups.append({"params": group["params"], "lr": rate, "motion": True})
+        groups.append({"params": group["params"], "lr": rate})
     for group in groups:
         group["initial_lr"] = group["lr"]
     return torch.optim.Adam(groups, eps=1e-15, foreach=True)
 
 
-def set_decay(optimizer: torch.optim.Optimizer, canonical_progress: float, motion_progress: float) -> None:
-    """Exponential decay of the learning rates; both progresses in [0, 1], the motion's starts with the fine stage."""
+def set_decay(optimizer: torch.optim.Optimizer, progress: float) -> None:
+    """Exponential decay of the learning rates; `progress` in [0, 1]."""
     for group in optimizer.param_groups:
-        progress = motion_progress if group.get("motion") else canonical_progress
         group["lr"] = group["initial_lr"] * FINAL_LEARNING_RATE**progress
