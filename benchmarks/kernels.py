@@ -4,9 +4,9 @@
 
 Rasteriser: forward + backward of n random Gaussians (means uniform in the unit ball, scales 0.01 to 0.03, opacities 0.1 to
 0.9), one camera of an orbit at 2.5, field of view 49 degrees. `twin_ratio`: the readable PyTorch twin over the C++ core.
-`two_threads`: one thread over two. HexPlane: the planes' features (torch grid_sample) at 10,000 points, one time,
-forward + backward.
-Medians of `--repeats` runs after a warm-up; run on an idle machine.
+`two_threads`: one thread over two. HexPlane: the features of default planes, forward + backward, at 10,000 points and one
+time (Gaussians), at 384 points and 13 times (control nodes); `torch_ratio`: PyTorch's `grid_sample` over the C++ core.
+Medians of `--repeats` runs after a warm-up, the two sides of a ratio taken in turns; run on an idle machine.
 """
 
 from __future__ import annotations
@@ -64,6 +64,25 @@ def milliseconds(run: Callable[[], object], repeats: int) -> float:
     return round(statistics.median(times), 2)
 
 
+def in_turns(fast: Callable[[], object], slow: Callable[[], object], repeats: int) -> dict[str, float]:
+    """Median milliseconds of the core and of PyTorch, and the ratio, whatever else the machine does meanwhile."""
+    pairs = [(milliseconds(fast, 1), milliseconds(slow, 1)) for _ in range(repeats)]
+    ours, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
+    return {"ms": round(ours, 2), "torch_ms": round(theirs, 2), "torch_ratio": round(theirs / ours, 1)}
+
+
+def features(count: int, times: int, repeats: int) -> dict[str, float]:
+    field, generator = STHexPlane(), torch.Generator().manual_seed(0)
+    points, clock = torch.rand(count, 3, generator=generator) * 2 - 1, torch.rand(times, generator=generator)
+
+    def run(encode: Callable[..., torch.Tensor]) -> None:
+        field.zero_grad()
+        encode(points, clock).square().sum().backward()
+
+    timed = in_turns(lambda: run(field.encode), lambda: run(field.encode_reference), repeats)
+    return {"points": count, "times": times, **timed}
+
+
 def draw(gaussians: Gaussians, camera: Cameras, **options) -> Callable[[], object]:
     for value in vars(gaussians).values():
         value.requires_grad_(True)
@@ -89,15 +108,10 @@ def main(arguments: Arguments) -> None:
         cells.append(cell)
         print(cell, flush=True)
 
-    field = STHexPlane()
-    points = torch.rand(10_000, 3) * 2 - 1
-
-    def deform() -> None:
-        field.encode(points, torch.tensor([0.3])).square().sum().backward()
-
+    hexplane = [features(n, v, arguments.repeats) for n, v in ((10_000, 1), (384, 13))]
     pair = torch.rand(4, 3, 256, 256, requires_grad=True), torch.rand(4, 3, 256, 256)
     other = {
-        "hexplane_10k_ms": milliseconds(deform, arguments.repeats),
+        "hexplane": hexplane,
         "dssim_4x256_ms": milliseconds(lambda: dssim(*pair).backward(), arguments.repeats),
     }
     print(other)

@@ -63,8 +63,21 @@ struct Outputs {
   float *means, *quats, *log_scales, *opacities, *colors, *means2d;  // (views, n, .)
 };
 
+// One level of an ST-HexPlane: three spatial planes (cells, cells, channels), three temporal ones (knots, cells, channels).
+struct HexLevel {
+  int cells, knots;
+  const float *spatial, *temporal;
+};
+
+struct HexPlanes {
+  int count, times, levels, channels;
+  const float *points, *clock;  // (count, 3) in [-1, 1], (times) in [0, 1]
+  const HexLevel* level;
+};
+
 struct Kernels {
   const char* name;
+  int lanes;
   // Gaussians [begin, end) of a view: splats, tile boxes, depths as sortable bits, and screen radii.
   void (*project)(const Inputs&, int view, int begin, int end, Splat*, TileBox*, uint32_t* keys, float* radii);
   // Chain rule back to the parameters. Records of Gaussian i lie at first_record[i] .. first_record[i + 1].
@@ -73,7 +86,14 @@ struct Kernels {
   void (*backward)(const Tile&, const Splat*, const Image&, const ImageGrad&, Record*);
   // Sum of the SSIM of two planes; gradient, unless null: d(scale * sum)/da.
   double (*similarity)(const float* a, const float* b, int height, int width, float scale, float* gradient);
+  // ST-HexPlane features of points [begin, end); and the gradients of one level's `lanes` channels from `first`.
+  void (*hexplane)(const HexPlanes&, int begin, int end, float* out);
+  void (*hexplane_backward)(const HexPlanes&, int level, int first, int begin, int end, const float* grad, float* d_spatial, float* d_temporal,
+                            float* d_points);
 };
+
+// The widest kernels that this processor runs; ORBIT4D_ISA=base|avx2|avx512 asks for narrower ones.
+const Kernels& kernels();
 
 namespace base { extern const Kernels kernels; }
 #if defined(O4D_X86)

@@ -18,13 +18,14 @@ namespace O4D_NAMESPACE {
 namespace {
 #include "simd.inl"
 
+#include "hexplane.inl"
 #include "project.inl"
 #include "ssim.inl"
 #include "tile.inl"
 }  // namespace
 
 extern const Kernels kernels;
-const Kernels kernels = {O4D_STRING(O4D_NAMESPACE), project, unproject, forward, backward, similarity};
+const Kernels kernels = {O4D_STRING(O4D_NAMESPACE), kLanes, project, unproject, forward, backward, similarity, hexplane, hexplane_backward};
 
 }  // namespace O4D_NAMESPACE
 }  // namespace o4d

@@ -4,8 +4,6 @@
 // which are then added per Gaussian in tile order; nothing is accumulated atomically.
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -18,30 +16,6 @@
 
 namespace o4d {
 namespace {
-
-#if defined(O4D_X86)
-bool has_avx512() {
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-         __builtin_cpu_supports("avx512vl");
-}
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
-#endif
-
-// The widest kernels that this processor runs; ORBIT4D_ISA=base|avx2|avx512 asks for narrower ones.
-const Kernels& choose_kernels() {
-#if defined(O4D_X86)
-  const char* asked = std::getenv("ORBIT4D_ISA");
-  const bool any = !asked || !*asked;
-  if (has_avx512() && (any || !std::strcmp(asked, "avx512"))) return avx512::kernels;
-  if (has_avx2() && (any || std::strcmp(asked, "base"))) return avx2::kernels;
-#endif
-  return base::kernels;
-}
-
-const Kernels& kernels() {
-  static const Kernels& chosen = choose_kernels();
-  return chosen;
-}
 
 struct Session {
   Inputs in;
@@ -75,11 +49,9 @@ Tile tile_of(const Inputs& in, const BinnedView& view, int t) {
 
 using namespace o4d;
 
-O4D_EXPORT int o4d_abi_version() { return 2; }
+O4D_EXPORT int o4d_abi_version() { return 3; }
 
 O4D_EXPORT int o4d_default_threads() { return default_threads(); }
-
-O4D_EXPORT const char* o4d_instruction_set() { return kernels().name; }
 
 // Draws all views. Returns a session for o4d_backward; free it with o4d_free. The arrays must outlive the session.
 // Null where the Gaussians would cover too many tiles (kMaxEntries a view) or memory ran out.

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from splat_fixtures import computed_with
 
 from orbit4d.cameras import Cameras, Orbit, intrinsics_from_fov
 from orbit4d.errors import InputError
@@ -240,22 +236,15 @@ def test_instruction_set_is_known():
     assert instruction_set() in ("avx512", "avx2", "base")
 
 
+def small_images() -> dict[str, torch.Tensor]:
+    out, grads = gradients(scene(300, 2, 0.005, 0.2), cameras(2, 70), "cpu")
+    return {"rgb": out.rgb.detach(), "depth": out.depth.detach(), **grads}
+
+
 @pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
 def test_instruction_sets_agree(isa, tmp_path):
-    """The kernels for narrower vectors, each in a process of its own (where the processor has them)."""
-    script = (
-        "import sys, torch; sys.path.insert(0, sys.argv[1]); from test_rasterize import *\n"
-        "out, grads = gradients(scene(300, 2, 0.005, 0.2), cameras(2, 70), 'cpu')\n"
-        "torch.save({'rgb': out.rgb, 'depth': out.depth, **grads, 'name': instruction_set()}, sys.argv[2])"
-    )
-    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "out.pt")]
-    path = os.pathsep.join(p for p in sys.path if p)
-    subprocess.run(command, check=True, env={**os.environ, "ORBIT4D_ISA": isa, "PYTHONPATH": path})
-    theirs = torch.load(tmp_path / "out.pt", weights_only=True)
-    if theirs.pop("name") != isa:
-        pytest.skip(f"this processor has no {isa}")
-    out, grads = gradients(scene(300, 2, 0.005, 0.2), cameras(2, 70), "cpu")
-    for name, value in {"rgb": out.rgb, "depth": out.depth, **grads}.items():
+    theirs = computed_with(isa, "small_images()", tmp_path)
+    for name, value in small_images().items():
         assert (value - theirs[name]).norm() / value.norm() < 1e-4, name
 
 

@@ -12,6 +12,7 @@ Times in [0, 1] are mapped to the full [-1, 1] of the temporal planes.
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import replace
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .gaussians import SH_C0, Gaussians
+from .native import library, pointers, takes
 
 SPATIAL_AXES = ((0, 1), (0, 2), (1, 2))
 BASE_RESOLUTION = 4
@@ -93,7 +95,7 @@ class STHexPlane(nn.Module):
         self.half_extent = float(half_extent)
         self.spatial = nn.ParameterList(_smooth_noise(channels, r) for r in spatial_resolutions)
         self.temporal = nn.ParameterList(
-            nn.Parameter(torch.ones(3, channels, knots, cells))
+            _planes(torch.ones(3, channels, knots, cells))
             for knots, cells in zip(temporal_resolutions, spatial_resolutions, strict=True)
         )
         self.decoder = nn.Sequential(
@@ -117,7 +119,18 @@ class STHexPlane(nn.Module):
         return dict(self._config)
 
     def encode(self, points: Tensor, times: Tensor) -> Tensor:
-        """Features (v, n, levels * channels) of world `points` (n, 3) at `times` (v,) in [0, 1]."""
+        """Features (v, n, levels * channels) of world `points` (n, 3) at `times` (v,) in [0, 1].
+
+        On the CPU in float32 the C++ core computes them and their gradients, all but that of the times.
+        """
+        planes = [plane for level in zip(self.spatial, self.temporal, strict=True) for plane in level]
+        if times.requires_grad or not takes(points, *planes):
+            return self.encode_reference(points, times)
+        unit = (points - self.center) / self.half_extent
+        return _Encode.apply(unit, times.to(unit), *planes)  # type: ignore[return-value]
+
+    def encode_reference(self, points: Tensor, times: Tensor) -> Tensor:
+        """`encode` with PyTorch's grid_sample: any dtype and device, gradients of everything."""
         unit = ((points - self.center) / self.half_extent).clamp(-1, 1)
         n, v = len(points), len(times)
         spatial_grid = torch.stack([unit[:, list(axes)] for axes in SPATIAL_AXES])[:, None]
@@ -212,7 +225,49 @@ def check_whole(name: str, value: object, *, least: int) -> None:
 
 def _smooth_noise(channels: int, resolution: int) -> nn.Parameter:
     noise = 0.5 + torch.rand(3, channels, BASE_RESOLUTION, BASE_RESOLUTION)
-    return nn.Parameter(functional.interpolate(noise, size=resolution, mode="bilinear", align_corners=True))
+    return _planes(functional.interpolate(noise, size=resolution, mode="bilinear", align_corners=True))
+
+
+def _planes(values: Tensor) -> nn.Parameter:
+    """(3, c, h, w) with the channels innermost in memory, as the C++ core reads them."""
+    return nn.Parameter(values.contiguous(memory_format=torch.channels_last))
+
+
+class _Encode(torch.autograd.Function):
+    """`STHexPlane.encode_reference` in the C++ core: unit (n, 3), times (v,), then each level's two stacks of planes."""
+
+    @staticmethod
+    def forward(ctx, unit: Tensor, times: Tensor, *planes: Tensor) -> Tensor:
+        unit, times = unit.contiguous(), times.contiguous()
+        planes = tuple(x.contiguous(memory_format=torch.channels_last) for x in planes)
+        levels, channels = len(planes) // 2, planes[0].shape[1]
+        out = torch.empty(len(times), len(unit), levels * channels)
+        ctx.sizes = (ctypes.c_int * len(planes))(*[s for x in planes[1::2] for s in (x.shape[3], x.shape[2])])
+        ctx.shape = (len(unit), len(times), levels, channels, 0)
+        ctx.save_for_backward(unit, times, *planes)
+        library().o4d_hexplane(
+            *ctx.shape, ctx.sizes, pointers(planes), unit.data_ptr(), times.data_ptr(), out.data_ptr()
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        unit, times, *planes = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_planes = [torch.empty_like(x) for x in planes]
+        grad_unit = torch.empty_like(unit) if ctx.needs_input_grad[0] else None
+        if not library().o4d_hexplane_backward(
+            *ctx.shape,
+            ctx.sizes,
+            pointers(planes),
+            unit.data_ptr(),
+            times.data_ptr(),
+            grad.data_ptr(),
+            pointers(grad_planes),
+            None if grad_unit is None else grad_unit.data_ptr(),
+        ):
+            raise MemoryError("ST-HexPlane: no memory for the gradients")
+        return grad_unit, None, *grad_planes
 
 
 def _sample(planes: Tensor, grid: Tensor) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 
@@ -49,8 +50,17 @@ def library() -> ctypes.CDLL:
     core.o4d_skin.argtypes = [_INT] * 5 + [_POINTER] * 7
     core.o4d_skin_backward.restype = None
     core.o4d_skin_backward.argtypes = [_INT] * 5 + [_POINTER] * 10
+    core.o4d_hexplane.restype = None
+    core.o4d_hexplane.argtypes = [_INT] * 5 + [_POINTER] * 5
+    core.o4d_hexplane_backward.restype = ctypes.c_bool
+    core.o4d_hexplane_backward.argtypes = [_INT] * 5 + [_POINTER] * 7
     core.o4d_instruction_set.restype = ctypes.c_char_p
     return core
+
+
+def pointers(tensors: Sequence[Tensor]) -> ctypes.Array:
+    """Their data as a C array of pointers; the tensors must outlive its use."""
+    return (_POINTER * len(tensors))(*[x.data_ptr() for x in tensors])
 
 
 def takes(*tensors: Tensor) -> bool:
