@@ -11,9 +11,9 @@ constexpr float kStop = 1e-4f;
 constexpr float kNear = 0.05f;
 constexpr float kLowPass = 0.3f;
 
-// The caller's arrays. Opacities are logits. A stride counts floats from view to view and is 0 where views share.
+// The caller's arrays. Opacities are logits; colours have 3 `groups` channels, drawn three at a time. A stride counts floats from view to view and is 0 where views share.
 struct Inputs {
-  int views, count, width, height, threads;
+  int views, count, width, height, groups, threads;
   const float *means, *quats, *log_scales, *opacities, *colors;
   long means_stride, quats_stride, log_scales_stride, opacities_stride, colors_stride;
   const float *world_to_camera, *intrinsics;  // (views, 4, 4), (views, 3, 3) row major
@@ -60,7 +60,7 @@ struct ImageGrad {
 };
 
 struct Outputs {
-  float *means, *quats, *log_scales, *opacities, *colors, *means2d;  // (views, n, .)
+  float *means, *quats, *log_scales, *opacities, *colors, *means2d;  // (views, n, .), added to
 };
 
 // One level of an ST-HexPlane: three spatial planes (cells, cells, channels), three temporal ones (knots, cells, channels).
@@ -78,10 +78,11 @@ struct HexPlanes {
 struct Kernels {
   const char* name;
   int lanes;
-  // Gaussians [begin, end) of a view: splats, tile boxes, depths as sortable bits, and screen radii.
+  // Gaussians [begin, end) of a view: splats but for their colours, tile boxes, depths as sortable bits, and screen radii.
   void (*project)(const Inputs&, int view, int begin, int end, Splat*, TileBox*, uint32_t* keys, float* radii);
-  // Chain rule back to the parameters. Records of Gaussian i lie at first_record[i] .. first_record[i + 1].
-  void (*unproject)(const Inputs&, int view, int begin, int end, const Record*, const int32_t* first_record, const Outputs&);
+  // Chain rule back to the parameters, of one group's records. Records of Gaussian i lie at first_record[i] .. first_record[i + 1].
+  void (*unproject)(const Inputs&, int view, int group, int begin, int end, const Record*, const int32_t* first_record,
+                    const Outputs&);
   void (*forward)(const Tile&, const Splat*, const Image&);
   void (*backward)(const Tile&, const Splat*, const Image&, const ImageGrad&, Record*);
   // Sum of the SSIM of two planes; gradient, unless null: d(scale * sum)/da.

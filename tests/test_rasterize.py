@@ -105,6 +105,36 @@ def test_per_view_parameters_agree_with_single_views():
         assert (grads[name] - expected_grads[name]).norm() / expected_grads[name].norm() < 1e-3, name
 
 
+@pytest.mark.parametrize(("channels", "per_view"), [(1, False), (2, True), (4, False), (7, True), (32, False)])
+def test_any_number_of_channels_agrees_with_the_twin(channels, per_view):
+    parameters, views = scene(60, 1), cameras(3)
+    shape = (3, 60, channels) if per_view else (60, channels)
+    parameters["colors"] = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.2
+    out, grads = gradients(parameters, views, "cpu")
+    expected, expected_grads = gradients(parameters, views, "reference")
+    assert out.rgb.shape == (3, channels, 40, 40)
+    torch.testing.assert_close(out.rgb, expected.rgb, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(out.alpha, expected.alpha, atol=2e-5, rtol=1e-4)
+    for name in NAMES:
+        assert (grads[name] - expected_grads[name]).norm() / expected_grads[name].norm() < 1e-3, name
+
+
+def test_channels_are_drawn_alike_whatever_their_neighbours():
+    parameters, views = scene(200, 3), cameras(2)
+    colors = torch.rand(200, 6, generator=torch.Generator().manual_seed(0))
+    background = torch.linspace(0, 1, 6)
+    together = render_batch(**parameters | {"colors": colors}, cameras=views, background=background)
+    for part in (slice(0, 3), slice(3, 6), slice(4, 6)):
+        alone = render_batch(**parameters | {"colors": colors[:, part]}, cameras=views, background=background[part])
+        assert torch.equal(alone.rgb, together.rgb[:, part]) and torch.equal(alone.alpha, together.alpha)
+
+
+@pytest.mark.parametrize("channels", [0, 33])
+def test_too_few_or_many_channels_are_refused(channels):
+    with pytest.raises(ValueError, match="colors must have 1 to 32 channels"):
+        render_batch(**scene(5) | {"colors": torch.zeros(5, channels)}, cameras=cameras(1))
+
+
 def test_result_does_not_depend_on_threads():
     parameters, views = scene(400, 5, 0.01, 0.05), cameras(2, 70)
     first, first_grads = gradients(parameters, views, "cpu", threads=1)

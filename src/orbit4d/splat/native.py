@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-ABI_VERSION = 3
+ABI_VERSION = 4
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 
@@ -39,7 +39,7 @@ def library() -> ctypes.CDLL:
             f"{found}: built from other sources (ABI {core.o4d_abi_version()}, expected {ABI_VERSION}); run `pip install .` again"
         )
     core.o4d_forward.restype = _POINTER
-    core.o4d_forward.argtypes = [_INT] * 5 + [_POINTER] * 12
+    core.o4d_forward.argtypes = [_INT] * 6 + [_POINTER] * 12
     core.o4d_backward.restype = ctypes.c_bool
     core.o4d_backward.argtypes = [_POINTER] * 10
     core.o4d_free.restype = None

@@ -23,6 +23,8 @@ from .gaussians import Gaussians
 from .native import library
 
 Backend = Literal["auto", "cpu", "cuda", "reference"]
+MAX_CHANNELS = 32
+"""Of a colour."""
 
 
 @dataclass(kw_only=True)
@@ -30,7 +32,7 @@ class Rendering:
     """What v cameras see.
 
     Attributes:
-        rgb: (v, 3, h, w) premultiplied colour, over the background if one was given.
+        rgb: (v, c, h, w) premultiplied colour of c channels (3 unless asked otherwise), over the background if one was given.
         alpha: (v, 1, h, w) coverage in [0, 1).
         depth: (v, 1, h, w) expected camera-z in world units (alpha-weighted mean), 0 where alpha is below 1e-4.
         radii: (v, n) half-size in pixels of each Gaussian's screen box, 0 where it is not seen; no gradient.
@@ -83,8 +85,9 @@ def render_batch(
 
     Args:
         means: (n, 3) or (v, n, 3) world units. quats: (n, 4) or (v, n, 4) wxyz, need not be normalised.
-        log_scales: (n, 3) or (v, n, 3). logit_opacities: (n,) or (v, n). colors: (n, 3) or (v, n, 3), any range.
-        cameras: v cameras. background: scalar, (3,) or (v, 3, 1, 1); None leaves the colour premultiplied on black.
+        log_scales: (n, 3) or (v, n, 3). logit_opacities: (n,) or (v, n). colors: (n, c) or (v, n, c), any range, 1 <= c <= 32
+            channels.
+        cameras: v cameras. background: scalar, (c,) or (v, c, 1, 1); None leaves the colour premultiplied on black.
         probe: (v, n, 2) zeros with requires_grad: after backward its grad is dL/d(screen mean), in pixels^-1.
         threads: 0 means ORBIT4D_THREADS or up to 8; results do not depend on it.
 
@@ -95,8 +98,10 @@ def render_batch(
         raise ValueError(
             f"cameras must be a batch (v, 4, 4), got {tuple(cameras.camera_to_world.shape)}; use cameras[i : i + 1]"
         )
-    v, n = len(cameras), means.shape[-2]
-    shapes = {"means": (n, 3), "quats": (n, 4), "log_scales": (n, 3), "logit_opacities": (n,), "colors": (n, 3)}
+    v, n, channels = len(cameras), means.shape[-2], colors.shape[-1] if colors.ndim else 0
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise ValueError(f"colors must have 1 to {MAX_CHANNELS} channels, got shape {tuple(colors.shape)}")
+    shapes = {"means": (n, 3), "quats": (n, 4), "log_scales": (n, 3), "logit_opacities": (n,), "colors": (n, channels)}
     given = {
         "means": means,
         "quats": quats,
@@ -117,9 +122,12 @@ def render_batch(
     else:
         probe = means.new_zeros(v, n, 2) if probe is None else probe
         k, w2c = cameras.intrinsics, cameras.world_to_camera
+        missing = -channels % 3  # the core draws three channels at a time
+        whole = torch.nn.functional.pad(colors, (0, missing)) if missing else colors
         rgb, alpha, accumulated, radii = _CpuRasterizer.apply(
-            means, quats, log_scales, logit_opacities, colors, probe, w2c, k, (cameras.width, cameras.height, threads)
+            means, quats, log_scales, logit_opacities, whole, probe, w2c, k, (cameras.width, cameras.height, threads)
         )  # type: ignore[misc]
+        rgb = rgb[:, :channels] if missing else rgb
     depth = torch.where(alpha > 1e-4, accumulated / alpha.clamp_min(1e-4), torch.zeros_like(alpha))
     if background is not None:
         value = torch.as_tensor(background, dtype=rgb.dtype, device=rgb.device)
@@ -159,17 +167,17 @@ class _CpuRasterizer(torch.autograd.Function):
             if not torch.isfinite(x).all():
                 raise ValueError(f"{name} holds NaN or infinity; cannot rasterise")
             inputs.append(x)
-        v, n = w2c.shape[0], means.shape[-2]
+        v, n, channels = w2c.shape[0], means.shape[-2], colors.shape[-1]
         strides = torch.tensor(
             [
                 0 if x.shape[0] == n and x.ndim == d else x[0].numel()
                 for x, d in zip(inputs[:5], (2, 2, 2, 1, 2), strict=True)
             ]
         )
-        rgb, alpha, depth = (torch.empty(v, c, height, width) for c in (3, 1, 1))
+        rgb, alpha, depth = (torch.empty(v, c, height, width) for c in (channels, 1, 1))
         radii = torch.empty(v, n)
         pointers = [x.data_ptr() for x in (*inputs[:5], strides, *inputs[5:], rgb, alpha, depth, radii)]
-        handle = core.o4d_forward(v, n, width, height, threads, *pointers)
+        handle = core.o4d_forward(v, n, width, height, channels // 3, threads, *pointers)
         if not handle:
             raise InputError(
                 f"cannot rasterise {n} Gaussians at {width} x {height}: they cover more tiles than are allowed or than "
@@ -178,16 +186,16 @@ class _CpuRasterizer(torch.autograd.Function):
         # The session keeps pointers into these tensors: they live as long as it does.
         ctx.session = _Session(handle, [*inputs, strides, rgb.detach(), alpha.detach(), depth.detach()])
         ctx.shapes = [x.shape for x in (means, quats, log_scales, opacities, colors)]
-        ctx.size = (v, n)
+        ctx.size = (v, n, channels)
         ctx.dtype = means.dtype
         ctx.mark_non_differentiable(radii)
         return (*tuple(x.to(means.dtype) for x in (rgb, alpha, depth)), radii)
 
     @staticmethod
     def backward(ctx, g_rgb, g_alpha, g_depth, _):
-        v, n = ctx.size
+        v, n, channels = ctx.size
         grads = [g.to(torch.float32).contiguous() for g in (g_rgb, g_alpha, g_depth)]
-        outs = [torch.zeros(v, n, *tail) for tail in ((3,), (4,), (3,), (), (3,), (2,))]
+        outs = [torch.zeros(v, n, *tail) for tail in ((3,), (4,), (3,), (), (channels,), (2,))]
         if not library().o4d_backward(
             ctx.session.handle, *[g.data_ptr() for g in grads], *[o.data_ptr() for o in outs]
         ):
@@ -239,4 +247,4 @@ def _render_gsplat(given: dict[str, Tensor], cameras: Cameras) -> tuple[Tensor, 
         alphas.append(alpha.permute(0, 3, 1, 2))
         radii.append(meta["radii"].float().amax(-1) if meta["radii"].ndim == 3 else meta["radii"].float())
     image = torch.cat(images)
-    return image[:, :3], torch.cat(alphas), image[:, 3:], torch.cat(radii)
+    return image[:, :-1], torch.cat(alphas), image[:, -1:], torch.cat(radii)
