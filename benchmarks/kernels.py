@@ -6,6 +6,7 @@ Rasteriser: forward + backward of n random Gaussians (means uniform in the unit 
 0.9), one camera of an orbit at 2.5, field of view 49 degrees. `twin_ratio`: the readable PyTorch twin over the C++ core.
 `two_threads`: one thread over two. HexPlane: the features of default planes, forward + backward, at 10,000 points and one
 time (Gaussians), at 384 points and 13 times (control nodes); `torch_ratio`: PyTorch's `grid_sample` over the C++ core.
+Spherical harmonics: view colours of degree 3, forward + backward, likewise.
 Medians of `--repeats` runs after a warm-up, the two sides of a ratio taken in turns; run on an idle machine.
 """
 
@@ -27,6 +28,7 @@ from orbit4d.splat.hexplane import STHexPlane
 from orbit4d.splat.losses import dssim
 from orbit4d.splat.native import instruction_set
 from orbit4d.splat.rasterize import render
+from orbit4d.splat.spherical_harmonics import shade, shade_reference
 
 CELLS = ((10_000, 128), (10_000, 256), (50_000, 128), (50_000, 256))
 
@@ -83,6 +85,17 @@ def features(count: int, times: int, repeats: int) -> dict[str, float]:
     return {"points": count, "times": times, **timed}
 
 
+def colors(count: int, views: int, repeats: int) -> dict[str, float]:
+    generator = torch.Generator().manual_seed(0)
+    sh = torch.randn(count, 16, 3, generator=generator, requires_grad=True)
+    means, positions = torch.randn(count, 3, generator=generator), 3 * torch.randn(views, 3, generator=generator)
+
+    def run(function: Callable[..., torch.Tensor]) -> None:
+        function(sh, means, positions).sum().backward()
+
+    return {"gaussians": count, "views": views, **in_turns(lambda: run(shade), lambda: run(shade_reference), repeats)}
+
+
 def draw(gaussians: Gaussians, camera: Cameras, **options) -> Callable[[], object]:
     for value in vars(gaussians).values():
         value.requires_grad_(True)
@@ -112,6 +125,7 @@ def main(arguments: Arguments) -> None:
     pair = torch.rand(4, 3, 256, 256, requires_grad=True), torch.rand(4, 3, 256, 256)
     other = {
         "hexplane": hexplane,
+        "spherical_harmonics": [colors(n, v, arguments.repeats) for n, v in ((10_000, 1), (10_000, 4))],
         "dssim_4x256_ms": milliseconds(lambda: dssim(*pair).backward(), arguments.repeats),
     }
     print(other)

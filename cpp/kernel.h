@@ -75,6 +75,11 @@ struct HexPlanes {
   const HexLevel* level;
 };
 
+struct Shading {
+  int views, count, coefficients;  // 4, 9 or 16
+  const float *sh, *means, *positions;  // (count, coefficients, 3), (count, 3), the cameras' (views, 3)
+};
+
 struct Kernels {
   const char* name;
   int lanes;
@@ -91,6 +96,9 @@ struct Kernels {
   void (*hexplane)(const HexPlanes&, int begin, int end, float* out);
   void (*hexplane_backward)(const HexPlanes&, int level, int first, int begin, int end, const float* grad, float* d_spatial, float* d_temporal,
                             float* d_points);
+  // Colours (views, count, 3) of Gaussians [begin, end) from spherical harmonics, and the way back to the coefficients.
+  void (*shade)(const Shading&, int begin, int end, float* colors);
+  void (*shade_backward)(const Shading&, int begin, int end, const float* colors, const float* grad, float* d_sh);
 };
 
 // The widest kernels that this processor runs; ORBIT4D_ISA=base|avx2|avx512 asks for narrower ones.

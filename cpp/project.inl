@@ -24,13 +24,13 @@ inline void gather(const float* rows, int begin, int count, F (&out)[width]) {
   for (int c = 0; c < width; ++c) out[c] = load(turned[c]);
 }
 
-// Adds `width` vectors to rows that lie `stride` floats apart.
-template <int width>
+// Writes `width` vectors to rows that lie `stride` floats apart, or adds them.
+template <bool add, int width>
 inline void scatter(const F (&values)[width], float* rows, long stride, int count) {
   alignas(64) float turned[width][kLanes];
   for (int c = 0; c < width; ++c) store(turned[c], values[c]);
   for (int lane = 0; lane < count; ++lane)
-    for (int c = 0; c < width; ++c) rows[stride * lane + c] += turned[c][lane];
+    for (int c = 0; c < width; ++c) rows[stride * lane + c] = turned[c][lane] + (add ? rows[stride * lane + c] : 0.0f);
 }
 
 // Everything about a projection that both directions need.
@@ -185,11 +185,11 @@ void unproject(const Inputs& in, int view, int group, int begin, int end, const 
     const F colors[3] = {load(turned[6]), load(turned[7]), load(turned[8])}, opacities[1] = {kept(u * (1.0f - o.opacity))}, screen[2] = {kept(gx), kept(gy)};
     const long at = static_cast<long>(view) * in.count + block;
     const long channels = 3L * in.groups;
-    scatter(means, out.means + 3 * at, 3, count);
-    scatter(dq, out.quats + 4 * at, 4, count);
-    scatter(scales, out.log_scales + 3 * at, 3, count);
-    scatter(opacities, out.opacities + at, 1, count);
-    scatter(colors, out.colors + channels * at + 3 * group, channels, count);
-    scatter(screen, out.means2d + 2 * at, 2, count);
+    scatter<true>(means, out.means + 3 * at, 3, count);
+    scatter<true>(dq, out.quats + 4 * at, 4, count);
+    scatter<true>(scales, out.log_scales + 3 * at, 3, count);
+    scatter<true>(opacities, out.opacities + at, 1, count);
+    scatter<true>(colors, out.colors + channels * at + 3 * group, channels, count);
+    scatter<true>(screen, out.means2d + 2 * at, 2, count);
   }
 }

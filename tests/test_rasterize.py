@@ -14,6 +14,7 @@ from orbit4d.splat.gaussians import Gaussians
 from orbit4d.splat.native import instruction_set
 from orbit4d.splat.rasterize import Rendering, render, render_batch
 from orbit4d.splat.reference import render_reference
+from orbit4d.splat.spherical_harmonics import shade, shade_reference
 
 NAMES = ("means", "quats", "log_scales", "logit_opacities", "colors")
 
@@ -254,6 +255,31 @@ def test_spherical_harmonics_depend_on_direction():
     left, right = out.rgb[1, 0].sum(), out.rgb[3, 0].sum()
     assert abs(float(left - right)) > 1.0
     assert float(out.rgb[1, 1].sum()) == pytest.approx(float(out.alpha[1].sum()) * 0.5, rel=1e-3)
+
+
+def shaded(n: int, v: int, count: int, function=shade, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(n)
+    sh, means, positions = (torch.randn(*s, generator=g).to(dtype) for s in ((n, count, 3), (n, 3), (v, 3)))
+    weights = torch.randn(v, n, 3, generator=g).to(dtype)
+    sh.requires_grad_()
+    colors = function(sh, means, 3 * positions)
+    (colors * weights).sum().backward()
+    return {"colors": colors.detach(), "sh": sh.grad}
+
+
+@pytest.mark.parametrize("count", [4, 9, 16])
+@pytest.mark.parametrize(("n", "v"), [(0, 1), (1, 1), (37, 3), (1100, 2)])
+def test_colours_of_spherical_harmonics_agree_with_the_twin(n, v, count):
+    fast, exact = shaded(n, v, count), shaded(n, v, count, shade_reference, torch.float64)
+    for name, value in exact.items():
+        assert (fast[name] - value).norm() <= 1e-5 * value.norm(), name
+
+
+@pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
+def test_instruction_sets_agree_on_colours(isa, tmp_path):
+    theirs = computed_with(isa, "shaded(100, 2, 16)", tmp_path)
+    for name, value in shaded(100, 2, 16).items():
+        assert (value - theirs[name]).norm() / value.norm() < 1e-5, name
 
 
 def test_double_precision_inputs_come_back_double():

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-ABI_VERSION = 4
+ABI_VERSION = 5
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 
@@ -54,6 +54,10 @@ def library() -> ctypes.CDLL:
     core.o4d_hexplane.argtypes = [_INT] * 5 + [_POINTER] * 5
     core.o4d_hexplane_backward.restype = ctypes.c_bool
     core.o4d_hexplane_backward.argtypes = [_INT] * 5 + [_POINTER] * 7
+    core.o4d_shade.restype = None
+    core.o4d_shade.argtypes = [_INT] * 4 + [_POINTER] * 4
+    core.o4d_shade_backward.restype = None
+    core.o4d_shade_backward.argtypes = [_INT] * 4 + [_POINTER] * 5
     core.o4d_instruction_set.restype = ctypes.c_char_p
     return core
 

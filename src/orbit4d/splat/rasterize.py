@@ -21,6 +21,7 @@ from ..cameras import Cameras
 from ..errors import InputError
 from .gaussians import Gaussians
 from .native import library
+from .spherical_harmonics import shade
 
 Backend = Literal["auto", "cpu", "cuda", "reference"]
 MAX_CHANNELS = 32
@@ -137,12 +138,9 @@ def render_batch(
 
 def view_colors(gaussians: Gaussians, cameras: Cameras) -> Tensor:
     """(n, 3) base colours for degree 0, (v, n, 3) for higher degrees, whose colour depends on the direction."""
-    from .spherical_harmonics import evaluate_sh
-
     if gaussians.sh.shape[1] == 1:
         return gaussians.base_colors
-    directions = gaussians.means.detach()[None] - cameras.positions[:, None]
-    return (0.5 + evaluate_sh(gaussians.sh, torch.nn.functional.normalize(directions, dim=-1))).clamp_min(0)
+    return shade(gaussians.sh, gaussians.means.detach(), cameras.positions)
 
 
 def _choose(backend: Backend, means: Tensor) -> Backend:
