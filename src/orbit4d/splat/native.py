@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,7 +18,12 @@ _INT = ctypes.c_int
 
 
 def _candidates() -> list[Path]:
-    """Where the library may lie: beside this file (wheel), or in site-packages (editable install, sources elsewhere)."""
+    """Where the library may lie: beside this file (wheel), or in site-packages (editable install, sources elsewhere).
+
+    The environment variable ORBIT4D_CORE names one file instead: another build, such as .ci/sanitize makes.
+    """
+    if asked := os.environ.get("ORBIT4D_CORE"):
+        return [Path(asked)]
     name = {"darwin": "liborbit4d_core.dylib", "win32": "liborbit4d_core.dll"}.get(sys.platform, "liborbit4d_core.so")
     package = sys.modules[__name__.rpartition(".")[0]]
     folders = [Path(__file__).parent, *(Path(p) for p in getattr(package, "__path__", []))]
@@ -30,6 +36,8 @@ def library() -> ctypes.CDLL:
     """The loaded core. Raises ImportError, saying how to build it, when it is missing or of another version."""
     found = next((c for c in _candidates() if c.is_file()), None)
     if found is None:
+        if asked := os.environ.get("ORBIT4D_CORE"):
+            raise ImportError(f"ORBIT4D_CORE={asked}: no such file; name a built liborbit4d_core or unset the variable")
         raise ImportError(
             "orbit4d's C++ core is not built; run `pip install .` in the source tree (needs a C++17 compiler)"
         )
