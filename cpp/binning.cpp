@@ -7,13 +7,17 @@
 namespace o4d {
 namespace {
 
+bool empty(TileBox b) { return b.x1 < b.x0; }
+
+}  // namespace
+
 // Radix sort of the visible Gaussians: the key above, the index below; only the digits in which keys differ.
 void sort_by_depth(BinnedView& view, int count) {
   uint64_t *from = view.sort_a.resize(count), *to = view.sort_b.resize(count);
   uint32_t low = UINT32_MAX, high = 0;
   int n = 0;
   for (int i = 0; i < count; ++i) {
-    if (view.boxes[i].x1 < view.boxes[i].x0) continue;
+    if (empty(view.boxes[i])) continue;
     const uint32_t key = view.keys[i];
     low = std::min(low, key), high = std::max(high, key);
     from[n++] = static_cast<uint64_t>(key) << 32 | static_cast<uint32_t>(i);
@@ -33,11 +37,8 @@ void sort_by_depth(BinnedView& view, int count) {
   for (int i = 0; i < n; ++i) order[i] = static_cast<int32_t>(static_cast<uint32_t>(from[i]));
 }
 
-}  // namespace
-
 bool count_entries(BinnedView& view, int count, int width, int height) {
   view.across = (width + kTile - 1) / kTile, view.down = (height + kTile - 1) / kTile;
-  sort_by_depth(view, count);
   const int stride = view.across + 1, tiles = view.across * view.down;
   int32_t* starts = view.tile_start.resize(static_cast<size_t>(tiles) + 1);
   int32_t* first = view.first_record.resize(static_cast<size_t>(count) + 1);
@@ -47,7 +48,7 @@ bool count_entries(BinnedView& view, int count, int width, int height) {
   for (int i = 0; i < count; ++i) {
     const TileBox b = view.boxes[i];
     first[i] = static_cast<int32_t>(total);
-    if (b.x1 < b.x0) continue;
+    if (empty(b)) continue;
     ++corners[b.y0 * stride + b.x0], --corners[b.y0 * stride + b.x1 + 1];
     --corners[(b.y1 + 1) * stride + b.x0], ++corners[(b.y1 + 1) * stride + b.x1 + 1];
     total += (b.x1 - b.x0 + 1) * (b.y1 - b.y0 + 1);

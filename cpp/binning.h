@@ -42,8 +42,10 @@ struct BinnedView {
   int across = 0, down = 0, visible = 0;
 };
 
-// Everything but the entries: order by depth (ties by index), counts and offsets. One thread. False, with nothing to be
-// used, where there would be more than kMaxEntries.
+// The visible Gaussians' order by depth, ties by index.
+void sort_by_depth(BinnedView& view, int count);
+// Counts and offsets of the entries, which do not depend on the order: both may run at the same time. False, with nothing to
+// be used, where there would be more than kMaxEntries.
 constexpr int64_t kMaxEntries = 1 << 26;
 bool count_entries(BinnedView& view, int count, int width, int height);
 // The entries of the tile rows [begin, end). Bands may run at the same time.

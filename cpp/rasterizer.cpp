@@ -70,6 +70,17 @@ O4D_EXPORT int o4d_abi_version() { return 5; }
 
 O4D_EXPORT int o4d_default_threads() { return default_threads(); }
 
+// Whether none of `count` floats is NaN or infinite: one is added to exponents, and only theirs overflow.
+O4D_EXPORT bool o4d_finite(long long count, const float* values) {
+  uint32_t overflow = 0;
+  for (long long i = 0; i < count; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, values + i, sizeof bits);
+    overflow |= (bits & 0x7f800000u) + 0x00800000u;
+  }
+  return overflow >> 31 == 0;
+}
+
 // Draws all views: colours (n, 3 groups) -> rgb (views, 3 groups, height, width). More than three channels are drawn three at a
 // time by the one kernel: each group walks the lists again, projection and binning are shared. Returns a session for o4d_backward; free it with o4d_free. The arrays must outlive the session.
 // Null where the Gaussians would cover too many tiles (kMaxEntries a view) or memory ran out.
@@ -96,8 +107,10 @@ O4D_EXPORT void* o4d_forward(int views, int count, int width, int height, int gr
     paint(in, v, 0, begin, std::min(count, begin + kChunk), view.splats.data());
   });
   std::atomic<bool> fits{true};
-  parallel_for(views, in.threads, [&](int v) {
-    if (!count_entries(binned[v], count, width, height)) fits = false;
+  parallel_for(2 * views, in.threads, [&](int job) {
+    BinnedView& view = binned[job / 2];
+    if (job % 2) sort_by_depth(view, count);
+    else if (!count_entries(view, count, width, height)) fits = false;
   });
   if (!fits) return nullptr;
   const int down = (height + kTile - 1) / kTile, tiles = down * ((width + kTile - 1) / kTile);

@@ -46,6 +46,8 @@ def library() -> ctypes.CDLL:
         raise ImportError(
             f"{found}: built from other sources (ABI {core.o4d_abi_version()}, expected {ABI_VERSION}); run `pip install .` again"
         )
+    core.o4d_finite.restype = ctypes.c_bool
+    core.o4d_finite.argtypes = [ctypes.c_longlong, _POINTER]
     core.o4d_forward.restype = _POINTER
     core.o4d_forward.argtypes = [_INT] * 6 + [_POINTER] * 12
     core.o4d_backward.restype = ctypes.c_bool

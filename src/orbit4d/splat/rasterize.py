@@ -162,7 +162,7 @@ class _CpuRasterizer(torch.autograd.Function):
         inputs = []
         for name, x in zip(names, (means, quats, log_scales, opacities, colors, w2c, k), strict=True):
             x = x.detach().to(torch.float32).contiguous()
-            if not torch.isfinite(x).all():
+            if not core.o4d_finite(x.numel(), x.data_ptr()):
                 raise ValueError(f"{name} holds NaN or infinity; cannot rasterise")
             inputs.append(x)
         v, n, channels = w2c.shape[0], means.shape[-2], colors.shape[-1]
@@ -199,7 +199,7 @@ class _CpuRasterizer(torch.autograd.Function):
         ):
             raise MemoryError("rasteriser: no memory for the gradients")
         # A parameter shared by all views gets the sum of their gradients.
-        results = [o.sum(0) if len(s) < o.ndim else o for o, s in zip(outs[:5], ctx.shapes, strict=True)]
+        results = [(o.sum(0) if v > 1 else o[0]) if len(s) < o.ndim else o for o, s in zip(outs[:5], ctx.shapes, strict=True)]
         return *(r.to(ctx.dtype) for r in results), outs[5].to(ctx.dtype), None, None, None
 
 
