@@ -59,6 +59,11 @@ struct ImageGrad {
   const float *rgb, *alpha, *depth;
 };
 
+// Pairs of a pixel and a Gaussian: those in tile lists, those whose alpha is computed, those that add to a pixel.
+struct Pairs {
+  int64_t listed, evaluated, contributing;
+};
+
 struct Outputs {
   float *means, *quats, *log_scales, *opacities, *colors, *means2d;  // (views, n, .), added to
 };
@@ -90,6 +95,8 @@ struct Kernels {
                     const Outputs&);
   void (*forward)(const Tile&, const Splat*, const Image&);
   void (*backward)(const Tile&, const Splat*, const Image&, const ImageGrad&, Record*);
+  // Adds up what `forward` would do.
+  void (*count)(const Tile&, const Splat*, Pairs&);
   // Sum of the SSIM of two planes; gradient, unless null: d(scale * sum)/da.
   double (*similarity)(const float* a, const float* b, int height, int width, float scale, float* gradient);
   // ST-HexPlane features of points [begin, end); and the gradients of one level's `lanes` channels from `first`.

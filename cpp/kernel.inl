@@ -26,7 +26,7 @@ namespace {
 }  // namespace
 
 extern const Kernels kernels;
-const Kernels kernels = {O4D_STRING(O4D_NAMESPACE), kLanes, project, unproject, forward, backward, similarity, hexplane, hexplane_backward, shade, shade_backward};
+const Kernels kernels = {O4D_STRING(O4D_NAMESPACE), kLanes, project, unproject, forward, backward, count_pairs, similarity, hexplane, hexplane_backward, shade, shade_backward};
 
 }  // namespace O4D_NAMESPACE
 }  // namespace o4d

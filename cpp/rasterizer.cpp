@@ -10,20 +10,13 @@
 #include <new>
 #include <vector>
 
-#include "binning.h"
 #include "export.h"
 #include "kernel.h"
 #include "pool.h"
+#include "session.h"
 
 namespace o4d {
 namespace {
-
-struct Session {
-  Inputs in;
-  std::vector<BinnedView> views;
-  std::vector<Buffer<Record>> records;
-  const float *rgb, *alpha, *depth;
-};
 
 // Sessions of earlier calls, kept for their memory: fresh pages cost more than the arithmetic of a small scene.
 std::mutex spare_guard;
@@ -40,18 +33,6 @@ std::unique_ptr<Session> take_session() {
 
 constexpr int kChunk = 512;
 
-Tile tile_of(const Inputs& in, const BinnedView& view, int t) {
-  const int start = view.tile_start[t];
-  return {t % view.across * kTile, t / view.across * kTile, in.width, in.height, view.entries.data() + start, view.tile_start[t + 1] - start};
-}
-
-// Colours of Gaussians [begin, end) in the channels of one group.
-void paint(const Inputs& in, int view, int group, int begin, int end, Splat* splats) {
-  const long channels = 3L * in.groups;
-  const float* from = in.colors + view * in.colors_stride + 3 * group;
-  for (int i = begin; i < end; ++i) std::memcpy(splats[i].color, from + channels * i, sizeof splats[i].color);
-}
-
 void paint_all(Session& session, int group) {
   const Inputs& in = session.in;
   const int chunks = (in.count + kChunk - 1) / kChunk;
@@ -66,7 +47,7 @@ void paint_all(Session& session, int group) {
 
 using namespace o4d;
 
-O4D_EXPORT int o4d_abi_version() { return 5; }
+O4D_EXPORT int o4d_abi_version() { return 6; }
 
 O4D_EXPORT int o4d_default_threads() { return default_threads(); }
 

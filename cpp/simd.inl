@@ -8,6 +8,7 @@ inline Mask at_least(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 inline Mask above(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 inline F choose(Mask m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
 inline bool any(Mask m) { return m != 0; }
+inline int number(Mask m) { return __builtin_popcount(m); }
 inline F minimum(F a, F b) { return _mm512_min_ps(a, b); }
 inline F maximum(F a, F b) { return _mm512_max_ps(a, b); }
 inline F square_root(F a) { return _mm512_sqrt_ps(a); }
@@ -34,6 +35,11 @@ inline F load_some(const float* p, int count) {
   return v;
 }
 inline void store_some(float* p, F v, int count) { std::memcpy(p, &v, sizeof(float) * count); }
+inline int number(Mask m) {
+  int n = 0;
+  for (int i = 0; i < kLanes; ++i) n -= m[i];
+  return n;
+}
 #if defined(__AVX2__)
 inline F all(float v) { return _mm256_set1_ps(v); }
 inline bool any(Mask m) { return _mm256_movemask_ps((__m256)m) != 0; }

@@ -60,10 +60,32 @@ inline void walk(const Splat& s, const Tile& tile, Visit&& visit) {
   }
 }
 
+inline int visible_rows(const Tile& tile) { return std::min(kTile, tile.height - tile.y); }
+inline int visible_columns(const Tile& tile) { return std::min(kTile, tile.width - tile.x); }
+
+void count_pairs(const Tile& tile, const Splat* splats, Pairs& pairs) {
+  alignas(64) float transmittance[kPlane] = {};
+  const int rows = visible_rows(tile), cols = visible_columns(tile);
+  for (int y = 0; y < rows; ++y)
+    for (int x = 0; x < cols; ++x) transmittance[place(y, x)] = 1.0f;
+  pairs.listed += static_cast<int64_t>(tile.count) * rows * cols;
+  for (int i = 0; i < tile.count; ++i) {
+    if ((i & 31) == 31 && finished(transmittance)) break;
+    const Splat& s = splats[tile.list[i].splat];
+    walk(s, tile, [&](int at, F dx, F dy) {
+      const F t = load(transmittance + at);
+      const F raw = exp2_of(dx * (s.a * dx + s.b * dy) + (s.c * dy * dy + s.log2_opacity));
+      const Mask live = at_least(raw, all(kAlphaMin)) & above(t, all(kStop));
+      store(transmittance + at, t - choose(live, minimum(raw, all(kAlphaMax)), all(0.0f)) * t);
+      pairs.evaluated += kLanes, pairs.contributing += number(live);
+    });
+  }
+}
+
 void forward(const Tile& tile, const Splat* splats, const Image& image) {
   Planes p;
   std::memset(&p, 0, sizeof p);
-  const int rows = std::min(kTile, tile.height - tile.y), cols = std::min(kTile, tile.width - tile.x);
+  const int rows = visible_rows(tile), cols = visible_columns(tile);
   for (int y = 0; y < rows; ++y)
     for (int x = 0; x < cols; ++x) p.t[place(y, x)] = 1.0f;
   for (int i = 0; i < tile.count; ++i) {
@@ -123,7 +145,7 @@ void backward(const Tile& tile, const Splat* splats, const Image& image, const I
   Planes p;  // t: transmittance; r, g, b, z: the pixel's gradients
   std::memset(&p, 0, sizeof p);
   alignas(64) float ga[kPlane] = {}, rest[kPlane] = {};
-  const int rows = std::min(kTile, tile.height - tile.y), cols = std::min(kTile, tile.width - tile.x);
+  const int rows = visible_rows(tile), cols = visible_columns(tile);
   const long plane = static_cast<long>(tile.width) * tile.height;
   for (int y = 0; y < rows; ++y)
     for (int x = 0; x < cols; ++x) {

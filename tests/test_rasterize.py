@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from splat_fixtures import computed_with
 from orbit4d.cameras import Cameras, Orbit, intrinsics_from_fov
 from orbit4d.errors import InputError
 from orbit4d.splat.gaussians import Gaussians
-from orbit4d.splat.native import instruction_set
+from orbit4d.splat.native import instruction_set, library
 from orbit4d.splat.rasterize import Rendering, render, render_batch
 from orbit4d.splat.reference import render_reference
 from orbit4d.splat.spherical_harmonics import shade, shade_reference
@@ -286,6 +288,17 @@ def test_double_precision_inputs_come_back_double():
     parameters = {k: v.double() for k, v in scene(5).items()}
     out, grads = gradients(parameters, cameras(1), "cpu")
     assert out.rgb.dtype == torch.float64 and grads["means"].dtype == torch.float64
+
+
+def test_measured_pairs_are_those_that_are_drawn():
+    parameters = {k: v.requires_grad_() for k, v in scene(1, 4, 0.1, 0.3).items()}
+    drawn = render_batch(**parameters, cameras=cameras(1, 37))
+    pairs, seconds = (ctypes.c_longlong * 3)(), (ctypes.c_double * 6)()
+    library().o4d_measure(drawn.rgb.grad_fn.session.handle, 2, pairs, seconds)
+    listed, evaluated, contributing = pairs
+    assert contributing == int((drawn.alpha > 0).sum()) > 50
+    assert contributing < evaluated and contributing < listed <= 37 * 37
+    assert min(seconds) >= 0
 
 
 def test_instruction_set_is_known():

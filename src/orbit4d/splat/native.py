@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 
@@ -52,6 +52,8 @@ def library() -> ctypes.CDLL:
     core.o4d_forward.argtypes = [_INT] * 6 + [_POINTER] * 12
     core.o4d_backward.restype = ctypes.c_bool
     core.o4d_backward.argtypes = [_POINTER] * 10
+    core.o4d_measure.restype = None
+    core.o4d_measure.argtypes = [_POINTER, _INT, _POINTER, _POINTER]
     core.o4d_free.restype = None
     core.o4d_free.argtypes = [_POINTER]
     core.o4d_similarity.restype = None

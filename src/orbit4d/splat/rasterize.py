@@ -199,7 +199,9 @@ class _CpuRasterizer(torch.autograd.Function):
         ):
             raise MemoryError("rasteriser: no memory for the gradients")
         # A parameter shared by all views gets the sum of their gradients.
-        results = [(o.sum(0) if v > 1 else o[0]) if len(s) < o.ndim else o for o, s in zip(outs[:5], ctx.shapes, strict=True)]
+        results = [
+            (o.sum(0) if v > 1 else o[0]) if len(s) < o.ndim else o for o, s in zip(outs[:5], ctx.shapes, strict=True)
+        ]
         return *(r.to(ctx.dtype) for r in results), outs[5].to(ctx.dtype), None, None, None
 
 
