@@ -33,8 +33,11 @@ void sort_by_depth(BinnedView& view, int count) {
     for (int i = 0; i < n; ++i) to[start[digit(from[i])]++] = from[i];
     std::swap(from, to);
   }
-  int32_t* order = view.order.resize(n);
-  for (int i = 0; i < n; ++i) order[i] = static_cast<int32_t>(static_cast<uint32_t>(from[i]));
+  Ordered* order = view.order.resize(n);
+  for (int i = 0; i < n; ++i) {
+    const uint32_t index = static_cast<uint32_t>(from[i]);
+    order[i] = {view.boxes[index], static_cast<int32_t>(index)};
+  }
 }
 
 bool count_entries(BinnedView& view, int count, int width, int height) {
@@ -71,12 +74,19 @@ bool count_entries(BinnedView& view, int count, int width, int height) {
   return true;
 }
 
+int band_start(const BinnedView& view, int band, int bands) {
+  const int64_t before = static_cast<int64_t>(view.tile_start[view.down * view.across]) * band / bands;
+  int row = 0;
+  while (row < view.down && view.tile_start[row * view.across] < before) ++row;
+  return band == bands ? view.down : row;
+}
+
 void fill_entries(BinnedView& view, int begin, int end) {
   std::vector<int32_t> cursor(view.tile_start.data() + begin * view.across, view.tile_start.data() + end * view.across);
   for (int j = 0; j < view.visible; ++j) {
-    const int32_t i = view.order[j];
-    const TileBox b = view.boxes[i];
+    const auto [b, i] = view.order[j];
     const int low = std::max<int>(b.y0, begin), high = std::min<int>(b.y1 + 1, end), wide = b.x1 - b.x0 + 1;
+    if (low >= high) continue;
     int32_t record = view.first_record[i] + (low - b.y0) * wide;
     for (int y = low; y < high; ++y)
       for (int x = b.x0; x <= b.x1; ++x) view.entries[cursor[(y - begin) * view.across + x]++] = {i, record++};

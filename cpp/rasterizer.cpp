@@ -95,10 +95,10 @@ O4D_EXPORT void* o4d_forward(int views, int count, int width, int height, int gr
   });
   if (!fits) return nullptr;
   const int down = (height + kTile - 1) / kTile, tiles = down * ((width + kTile - 1) / kTile);
-  const int bands = std::min(down, std::max(1, (2 * in.threads + views - 1) / views));
+  const int bands = std::min(down, std::max(1, (in.threads + views - 1) / views));
   parallel_for(views * bands, in.threads, [&](int job) {
     const int v = job / bands, band = job % bands;
-    fill_entries(binned[v], down * band / bands, down * (band + 1) / bands);
+    fill_entries(binned[v], band_start(binned[v], band, bands), band_start(binned[v], band + 1, bands));
   });
   const long plane = static_cast<long>(width) * height;
   for (int group = 0; group < groups; ++group) {
