@@ -10,6 +10,7 @@ constexpr float kAlphaMax = 0.999f;
 constexpr float kStop = 1e-4f;
 constexpr float kNear = 0.05f;
 constexpr float kLowPass = 0.3f;
+constexpr float kDepthAlpha = 1e-4f;
 
 // The caller's arrays. Opacities are logits; colours have 3 `groups` channels, drawn three at a time. A stride counts floats from view to view and is 0 where views share.
 struct Inputs {
@@ -52,7 +53,7 @@ struct Tile {
 };
 
 struct Image {
-  float *rgb, *alpha, *depth;  // planes of width x height; rgb holds three
+  float *rgb, *alpha, *depth;  // planes of width x height; rgb holds three; depth is the mean, 0 below kDepthAlpha
 };
 
 struct ImageGrad {

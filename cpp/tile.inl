@@ -111,8 +111,9 @@ void forward(const Tile& tile, const Splat* splats, const Image& image) {
       image.rgb[at] = p.r[in];
       image.rgb[plane + at] = p.g[in];
       image.rgb[2 * plane + at] = p.b[in];
-      image.depth[at] = p.z[in];
-      image.alpha[at] = 1.0f - p.t[in];
+      const float alpha = 1.0f - p.t[in];
+      image.alpha[at] = alpha;
+      image.depth[at] = alpha > kDepthAlpha ? p.z[in] / alpha : 0.0f;
     }
 }
 
@@ -139,6 +140,7 @@ inline void add_up(const F (&v)[10], Record& out) {
 #endif
 
 // With q_i = c_i . dL/dC + z_i dL/dD + dL/dA, w_i = alpha_i T_i and Q = sum_i w_i q_i (known from the forward images):
+// (D here is the accumulated depth z: the image holds z / A, which the loss differentiates.)
 //     dL/dalpha_i = T_i q_i - (Q - sum_{j <= i} w_j q_j) / (1 - alpha_i)
 // so the same near-to-far walk recomputes T_i exactly as the forward pass did.
 void backward(const Tile& tile, const Splat* splats, const Image& image, const ImageGrad& grad, Record* records) {
@@ -155,10 +157,11 @@ void backward(const Tile& tile, const Splat* splats, const Image& image, const I
       p.r[at] = grad.rgb[from];
       p.g[at] = grad.rgb[plane + from];
       p.b[at] = grad.rgb[2 * plane + from];
-      p.z[at] = grad.depth[from];
-      ga[at] = grad.alpha[from];
+      const float alpha = image.alpha[from], depth = image.depth[from];
+      p.z[at] = alpha > kDepthAlpha ? grad.depth[from] / alpha : 0.0f;
+      ga[at] = grad.alpha[from] - depth * p.z[at];
       rest[at] = image.rgb[from] * p.r[at] + image.rgb[plane + from] * p.g[at] + image.rgb[2 * plane + from] * p.b[at] +
-                 image.depth[from] * p.z[at] + image.alpha[from] * ga[at];
+                 alpha * grad.alpha[from];  // the two terms of the depth cancel
     }
   for (int i = 0; i < tile.count; ++i) {
     if ((i & 31) == 31 && finished(p.t)) {

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-ABI_VERSION = 6
+ABI_VERSION = 7
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 

@@ -115,25 +115,30 @@ def render_batch(
             raise ValueError(f"{name} must have shape {tail} or {(v, *tail)}, got {tuple(given[name].shape)}")
     backend = _choose(backend, means)
     if backend == "cuda":
-        rgb, alpha, accumulated, radii = _render_gsplat(given, cameras)
+        rgb, alpha, depth, radii = _render_gsplat(given, cameras)
+        depth = _mean_depth(depth, alpha)
     elif backend == "reference":
         from .reference import render_reference
 
-        rgb, alpha, accumulated, radii = render_reference(cameras=cameras, **given)  # type: ignore[arg-type]
+        rgb, alpha, depth, radii = render_reference(cameras=cameras, **given)  # type: ignore[arg-type]
+        depth = _mean_depth(depth, alpha)
     else:
         probe = means.new_zeros(v, n, 2) if probe is None else probe
         k, w2c = cameras.intrinsics, cameras.world_to_camera
         missing = -channels % 3  # the core draws three channels at a time
         whole = torch.nn.functional.pad(colors, (0, missing)) if missing else colors
-        rgb, alpha, accumulated, radii = _CpuRasterizer.apply(
+        rgb, alpha, depth, radii = _CpuRasterizer.apply(
             means, quats, log_scales, logit_opacities, whole, probe, w2c, k, (cameras.width, cameras.height, threads)
         )  # type: ignore[misc]
         rgb = rgb[:, :channels] if missing else rgb
-    depth = torch.where(alpha > 1e-4, accumulated / alpha.clamp_min(1e-4), torch.zeros_like(alpha))
     if background is not None:
         value = torch.as_tensor(background, dtype=rgb.dtype, device=rgb.device)
         rgb = rgb + (value[:, None, None] if value.ndim == 1 else value) * (1 - alpha)
     return Rendering(rgb=rgb, alpha=alpha, depth=depth, radii=radii)
+
+
+def _mean_depth(accumulated: Tensor, alpha: Tensor) -> Tensor:
+    return torch.where(alpha > 1e-4, accumulated / alpha.clamp_min(1e-4), torch.zeros_like(alpha))
 
 
 def view_colors(gaussians: Gaussians, cameras: Cameras) -> Tensor:
