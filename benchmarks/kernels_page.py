@@ -69,7 +69,9 @@ Where one thread's processor time goes, milliseconds:
 
 ## Pairs of a pixel and a Gaussian
 
-*Listed* pairs are in tile lists; of *evaluated* ones alpha is computed; *contributing* ones change a pixel. Cycles are of the
+*Listed* pairs are in tile lists; of *evaluated* ones alpha is computed; *contributing* ones change a pixel. *Vectors an entry*:
+how many times 16 pairs are evaluated for one Gaussian in one tile; where they are few, finding its rows and columns and adding up
+its ten sums cost more than the pixels do. Cycles are of the
 nominal clock, per 16 evaluated pairs, everything in the step included; the inner loops alone need about {FLOOR["forward"]}
 forward and {FLOOR["backward"]} backward.
 
@@ -81,7 +83,8 @@ Forward and backward, taken in turns. The bar for the ST-HexPlane at 10,000 poin
 
 {table(["", "ms", "PyTorch ms", "ratio"], _ratios(report))}
 
-The rasteriser's PyTorch twin, which tests compare it with, takes {cells[0].get("twin_ratio", "?")} times as long in the first cell.
+The rasteriser's PyTorch twin, which tests compare it with, takes {cells[0]["twin_ratio"]} times the
+processor time in the first cell.
 """
 
 
@@ -97,6 +100,7 @@ PAIRS = [
     "listed, millions",
     "evaluated, millions",
     "contributing",
+    "vectors an entry",
     "evaluated a second: forward, backward",
     "cycles per 16: forward, backward",
 ]
@@ -115,7 +119,16 @@ def _pairs(cell: dict) -> list[object]:
     rates = ", ".join(f"{p['evaluated_per_second'][k] / 1e6:.0f} M" for k in FLOOR)
     cycles = ", ".join(f"{p['cycles_per_16_pixels'][k]:.0f}" for k in FLOOR)
     millions = (f"{p[k] / 1e6:.2f}" for k in ("listed", "evaluated"))
-    return [cell["gaussians"], cell["size"], *millions, f"{p['contributing_share']:.0%}", rates, cycles]
+    vectors = (p["evaluated"] / 16) / (p["listed"] / 256)
+    return [
+        cell["gaussians"],
+        cell["size"],
+        *millions,
+        f"{p['contributing_share']:.0%}",
+        f"{vectors:.1f}",
+        rates,
+        cycles,
+    ]
 
 
 def _ratios(report: dict) -> list[list[object]]:
