@@ -11,7 +11,8 @@ HexPlane: the features of default planes, forward + backward, at 10,000 points a
 13 times (control nodes); `torch_ratio`: PyTorch's `grid_sample` over the C++ core. Spherical harmonics: view colours of
 degree 3, forward + backward, likewise.
 The least of `--repeats` runs after a warm-up, which other work disturbs less than their median, and the two sides of a ratio
-in turns; `twin_ratio` is of processor time. Run on an idle machine: beside other work the gain of a second thread is lost.
+in turns; `twin_ratio` is of processor time, one thread each. Run on an idle machine: beside other work the gain of a second
+thread is lost.
 """
 
 from __future__ import annotations
@@ -110,11 +111,15 @@ def colors(count: int, views: int, repeats: int) -> dict[str, float]:
 
 
 def processor_seconds(run: Callable[[], object], repeats: int) -> float:
-    """Mean seconds of all threads, without a warm-up: the twin takes half a minute."""
+    """Mean seconds on one thread, without a warm-up: the twin takes most of a minute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     started = time.process_time()
     for _ in range(repeats):
         run()
-    return (time.process_time() - started) / repeats
+    took = (time.process_time() - started) / repeats
+    torch.set_num_threads(threads)
+    return took
 
 
 def draw(gaussians: Gaussians, camera: Cameras, **options) -> Callable[[], object]:

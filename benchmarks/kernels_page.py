@@ -16,7 +16,7 @@ from orbit4d.files import atomic_path
 
 BAR_TWO_THREADS, BAR_HEXPLANE = 1.7, 6.0
 FLOOR = {"forward": 25, "backward": 45}
-"""Cycles per 16 pixels of the inner loops alone, counted in the instructions that AVX-512 needs."""
+"""Cycles per 16 pixels that the inner loops alone should need with AVX-512: an estimate."""
 
 
 @dataclass(kw_only=True)
@@ -71,9 +71,8 @@ Where one thread's processor time goes, milliseconds:
 
 *Listed* pairs are in tile lists; of *evaluated* ones alpha is computed; *contributing* ones change a pixel. *Vectors an entry*:
 how many times 16 pairs are evaluated for one Gaussian in one tile; where they are few, finding its rows and columns and adding up
-its ten sums cost more than the pixels do. Cycles are of the
-nominal clock, per 16 evaluated pairs, everything in the step included; the inner loops alone need about {FLOOR["forward"]}
-forward and {FLOOR["backward"]} backward.
+its ten sums cost more than the pixels do. Cycles are of the nominal clock, per 16 evaluated pairs, everything in the step
+included; the inner loops alone should need about {FLOOR["forward"]} forward and {FLOOR["backward"]} backward.
 
 {table(["Gaussians", "side", *PAIRS], [_pairs(c) for c in cells])}
 
@@ -83,8 +82,8 @@ Forward and backward, taken in turns. The bar for the ST-HexPlane at 10,000 poin
 
 {table(["", "ms", "PyTorch ms", "ratio"], _ratios(report))}
 
-The rasteriser's PyTorch twin, which tests compare it with, takes {cells[0]["twin_ratio"]} times the
-processor time in the first cell.
+The rasteriser's PyTorch twin, which tests compare it with, takes {cells[0]["twin_ratio"]} times the processor time
+in the first cell.
 """
 
 
