@@ -145,7 +145,7 @@ def kernels(report: dict, reports: dict) -> str:
     return f"""## The CPU rasteriser
 
 One camera, forward and backward, in milliseconds ({report["instruction_set"]}, `kernels.py`). The readable PyTorch twin takes
-{ratio:.0f} times as long in the first cell.
+{ratio:.0f} times the processor time in the first cell.
 
 {table(["Gaussians", "side", "forward + backward", "forward", "gain of a second thread"], rows)}"""
 

@@ -7,13 +7,17 @@
 namespace o4d {
 namespace {
 
+bool empty(TileBox b) { return b.x1 < b.x0; }
+
+}  // namespace
+
 // Radix sort of the visible Gaussians: the key above, the index below; only the digits in which keys differ.
 void sort_by_depth(BinnedView& view, int count) {
   uint64_t *from = view.sort_a.resize(count), *to = view.sort_b.resize(count);
   uint32_t low = UINT32_MAX, high = 0;
   int n = 0;
   for (int i = 0; i < count; ++i) {
-    if (view.boxes[i].x1 < view.boxes[i].x0) continue;
+    if (empty(view.boxes[i])) continue;
     const uint32_t key = view.keys[i];
     low = std::min(low, key), high = std::max(high, key);
     from[n++] = static_cast<uint64_t>(key) << 32 | static_cast<uint32_t>(i);
@@ -29,15 +33,15 @@ void sort_by_depth(BinnedView& view, int count) {
     for (int i = 0; i < n; ++i) to[start[digit(from[i])]++] = from[i];
     std::swap(from, to);
   }
-  int32_t* order = view.order.resize(n);
-  for (int i = 0; i < n; ++i) order[i] = static_cast<int32_t>(static_cast<uint32_t>(from[i]));
+  Ordered* order = view.order.resize(n);
+  for (int i = 0; i < n; ++i) {
+    const uint32_t index = static_cast<uint32_t>(from[i]);
+    order[i] = {view.boxes[index], static_cast<int32_t>(index)};
+  }
 }
-
-}  // namespace
 
 bool count_entries(BinnedView& view, int count, int width, int height) {
   view.across = (width + kTile - 1) / kTile, view.down = (height + kTile - 1) / kTile;
-  sort_by_depth(view, count);
   const int stride = view.across + 1, tiles = view.across * view.down;
   int32_t* starts = view.tile_start.resize(static_cast<size_t>(tiles) + 1);
   int32_t* first = view.first_record.resize(static_cast<size_t>(count) + 1);
@@ -47,7 +51,7 @@ bool count_entries(BinnedView& view, int count, int width, int height) {
   for (int i = 0; i < count; ++i) {
     const TileBox b = view.boxes[i];
     first[i] = static_cast<int32_t>(total);
-    if (b.x1 < b.x0) continue;
+    if (empty(b)) continue;
     ++corners[b.y0 * stride + b.x0], --corners[b.y0 * stride + b.x1 + 1];
     --corners[(b.y1 + 1) * stride + b.x0], ++corners[(b.y1 + 1) * stride + b.x1 + 1];
     total += (b.x1 - b.x0 + 1) * (b.y1 - b.y0 + 1);
@@ -70,12 +74,19 @@ bool count_entries(BinnedView& view, int count, int width, int height) {
   return true;
 }
 
+int band_start(const BinnedView& view, int band, int bands) {
+  const int64_t before = static_cast<int64_t>(view.tile_start[view.down * view.across]) * band / bands;
+  int row = 0;
+  while (row < view.down && view.tile_start[row * view.across] < before) ++row;
+  return band == bands ? view.down : row;
+}
+
 void fill_entries(BinnedView& view, int begin, int end) {
   std::vector<int32_t> cursor(view.tile_start.data() + begin * view.across, view.tile_start.data() + end * view.across);
   for (int j = 0; j < view.visible; ++j) {
-    const int32_t i = view.order[j];
-    const TileBox b = view.boxes[i];
+    const auto [b, i] = view.order[j];
     const int low = std::max<int>(b.y0, begin), high = std::min<int>(b.y1 + 1, end), wide = b.x1 - b.x0 + 1;
+    if (low >= high) continue;
     int32_t record = view.first_record[i] + (low - b.y0) * wide;
     for (int y = low; y < high; ++y)
       for (int x = b.x0; x <= b.x1; ++x) view.entries[cursor[(y - begin) * view.across + x]++] = {i, record++};

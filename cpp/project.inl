@@ -24,12 +24,13 @@ inline void gather(const float* rows, int begin, int count, F (&out)[width]) {
   for (int c = 0; c < width; ++c) out[c] = load(turned[c]);
 }
 
-template <int width>
-inline void scatter(const F (&values)[width], float* rows, long begin, int count) {
+// Writes `width` vectors to rows that lie `stride` floats apart, or adds them.
+template <bool add, int width>
+inline void scatter(const F (&values)[width], float* rows, long stride, int count) {
   alignas(64) float turned[width][kLanes];
   for (int c = 0; c < width; ++c) store(turned[c], values[c]);
   for (int lane = 0; lane < count; ++lane)
-    for (int c = 0; c < width; ++c) rows[width * (begin + lane) + c] = turned[c][lane];
+    for (int c = 0; c < width; ++c) rows[stride * lane + c] = turned[c][lane] + (add ? rows[stride * lane + c] : 0.0f);
 }
 
 // Everything about a projection that both directions need.
@@ -89,8 +90,6 @@ void project(const Inputs& in, int view, int begin, int end, Splat* splats, Tile
     const int count = std::min(kLanes, end - block);
     Projected o;
     project_block(in, c, view, block, count, o);
-    F color[3];
-    gather(in.colors + view * in.colors_stride, block, count, color);
     const F x = c.fx * o.p[0] * o.iz + c.cx, y = c.fy * o.p[1] * o.iz + c.cy, inverse = 1.0f / o.det;
     const F ka = o.cyy * inverse, kb = -o.cxy * inverse, kc = o.cxx * inverse, log2_opacity = log2_of(maximum(o.opacity, all(1e-30f)));
     const F twice_limit = (log2_opacity + 7.99435344f) * 1.38629436f;  // 2 log(255 opacity)
@@ -104,15 +103,16 @@ void project(const Inputs& in, int view, int begin, int end, Splat* splats, Tile
     store_truncated(box[1], choose(seen, x1, all(0.0f)));
     store_truncated(box[2], choose(seen, y0, all(0.0f)));
     store_truncated(box[3], choose(seen, y1, all(0.0f)));
-    const F fields[14] = {x, y, -0.5f * kLog2E * ka, -kLog2E * kb, -0.5f * kLog2E * kc, log2_opacity, color[0], color[1], color[2], o.p[2],
-                          twice_limit * ka, inverse, kb / ka, 1.0f / ka};
-    alignas(64) float turned[14][kLanes];
-    for (int f = 0; f < 14; ++f) store(turned[f], fields[f]);
+    const F outline[6] = {x, y, -0.5f * kLog2E * ka, -kLog2E * kb, -0.5f * kLog2E * kc, log2_opacity};
+    const F inside[5] = {o.p[2], twice_limit * ka, inverse, kb / ka, 1.0f / ka};
+    alignas(64) float turned[11][kLanes];
+    for (int f = 0; f < 6; ++f) store(turned[f], outline[f]);
+    for (int f = 0; f < 5; ++f) store(turned[6 + f], inside[f]);
     for (int lane = 0; lane < count; ++lane) {
       const int i = block + lane;
       Splat& s = splats[i];
-      float* to = &s.x;
-      for (int f = 0; f < 14; ++f) to[f] = turned[f][lane];
+      for (int f = 0; f < 6; ++f) (&s.x)[f] = turned[f][lane];
+      for (int f = 0; f < 5; ++f) (&s.depth)[f] = turned[6 + f][lane];
       const bool empty = box[0][lane] >= box[1][lane] || box[2][lane] >= box[3][lane];
       const int left = empty ? 0 : box[0][lane], right = empty ? 0 : box[1][lane];
       const int top = empty ? 0 : box[2][lane], bottom = empty ? 0 : box[3][lane];
@@ -126,7 +126,8 @@ void project(const Inputs& in, int view, int begin, int end, Splat* splats, Tile
   }
 }
 
-void unproject(const Inputs& in, int view, int begin, int end, const Record* records, const int32_t* first_record, const Outputs& out) {
+void unproject(const Inputs& in, int view, int group, int begin, int end, const Record* records, const int32_t* first_record,
+               const Outputs& out) {
   const View c = view_of(in, view);
   const float* w = c.w;
   for (int block = begin; block < end; block += kLanes) {
@@ -183,11 +184,12 @@ void unproject(const Inputs& in, int view, int begin, int end, const Record* rec
     for (int j = 0; j < 3; ++j) means[j] = kept(w[j] * dx + w[4 + j] * dy + w[8 + j] * dz);
     const F colors[3] = {load(turned[6]), load(turned[7]), load(turned[8])}, opacities[1] = {kept(u * (1.0f - o.opacity))}, screen[2] = {kept(gx), kept(gy)};
     const long at = static_cast<long>(view) * in.count + block;
-    scatter(means, out.means, at, count);
-    scatter(dq, out.quats, at, count);
-    scatter(scales, out.log_scales, at, count);
-    scatter(opacities, out.opacities, at, count);
-    scatter(colors, out.colors, at, count);
-    scatter(screen, out.means2d, at, count);
+    const long channels = 3L * in.groups;
+    scatter<true>(means, out.means + 3 * at, 3, count);
+    scatter<true>(dq, out.quats + 4 * at, 4, count);
+    scatter<true>(scales, out.log_scales + 3 * at, 3, count);
+    scatter<true>(opacities, out.opacities + at, 1, count);
+    scatter<true>(colors, out.colors + channels * at + 3 * group, channels, count);
+    scatter<true>(screen, out.means2d + 2 * at, 2, count);
   }
 }

@@ -3,10 +3,12 @@
 constexpr int kLanes = 16;
 typedef float F __attribute__((vector_size(64)));
 typedef __mmask16 Mask;
+inline F all(float v) { return _mm512_set1_ps(v); }
 inline Mask at_least(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ); }
 inline Mask above(F a, F b) { return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ); }
 inline F choose(Mask m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
 inline bool any(Mask m) { return m != 0; }
+inline int number(Mask m) { return __builtin_popcount(m); }
 inline F minimum(F a, F b) { return _mm512_min_ps(a, b); }
 inline F maximum(F a, F b) { return _mm512_max_ps(a, b); }
 inline F square_root(F a) { return _mm512_sqrt_ps(a); }
@@ -15,6 +17,9 @@ inline F reciprocal(F a) {
   const F r = _mm512_rcp14_ps(a);
   return r * (_mm512_set1_ps(2.0f) - a * r);
 }
+// The first few lanes only, the others zero.
+inline F load_some(const float* p, int count) { return _mm512_maskz_loadu_ps(static_cast<Mask>((1u << count) - 1), p); }
+inline void store_some(float* p, F v, int count) { _mm512_mask_storeu_ps(p, static_cast<Mask>((1u << count) - 1), v); }
 #else
 constexpr int kLanes = 8;
 typedef float F __attribute__((vector_size(32)));
@@ -24,7 +29,19 @@ inline Mask above(F a, F b) { return a > b; }
 inline F choose(Mask m, F yes, F no) { return m ? yes : no; }
 inline F minimum(F a, F b) { return a < b ? a : b; }
 inline F maximum(F a, F b) { return a > b ? a : b; }
+inline F load_some(const float* p, int count) {
+  F v{};
+  std::memcpy(&v, p, sizeof(float) * count);
+  return v;
+}
+inline void store_some(float* p, F v, int count) { std::memcpy(p, &v, sizeof(float) * count); }
+inline int number(Mask m) {
+  int n = 0;
+  for (int i = 0; i < kLanes; ++i) n -= m[i];
+  return n;
+}
 #if defined(__AVX2__)
+inline F all(float v) { return _mm256_set1_ps(v); }
 inline bool any(Mask m) { return _mm256_movemask_ps((__m256)m) != 0; }
 inline F square_root(F a) { return _mm256_sqrt_ps(a); }
 inline F reciprocal(F a) {
@@ -32,6 +49,14 @@ inline F reciprocal(F a) {
   return r * (_mm256_set1_ps(2.0f) - a * r);
 }
 #else
+// By halves, the processor's width: GCC writes a broadcast to eight lanes one lane at a time and waits for the last.
+inline F all(float v) {
+  typedef float Half __attribute__((vector_size(16)));
+  const Half halves[2] = {Half{} + v, Half{} + v};
+  F whole;
+  std::memcpy(&whole, halves, sizeof whole);
+  return whole;
+}
 inline bool any(Mask m) {
   int32_t t = 0;
   for (int i = 0; i < kLanes; ++i) t |= m[i];
@@ -47,7 +72,6 @@ inline F reciprocal(F a) { return 1.0f / a; }
 #endif
 
 typedef int32_t Bits __attribute__((vector_size(4 * kLanes)));
-inline F all(float v) { return F{} + v; }
 inline F load(const float* p) {
   F v;
   std::memcpy(&v, p, sizeof v);

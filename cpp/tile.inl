@@ -60,10 +60,32 @@ inline void walk(const Splat& s, const Tile& tile, Visit&& visit) {
   }
 }
 
+inline int visible_rows(const Tile& tile) { return std::min(kTile, tile.height - tile.y); }
+inline int visible_columns(const Tile& tile) { return std::min(kTile, tile.width - tile.x); }
+
+void count_pairs(const Tile& tile, const Splat* splats, Pairs& pairs) {
+  alignas(64) float transmittance[kPlane] = {};
+  const int rows = visible_rows(tile), cols = visible_columns(tile);
+  for (int y = 0; y < rows; ++y)
+    for (int x = 0; x < cols; ++x) transmittance[place(y, x)] = 1.0f;
+  pairs.listed += static_cast<int64_t>(tile.count) * rows * cols;
+  for (int i = 0; i < tile.count; ++i) {
+    if ((i & 31) == 31 && finished(transmittance)) break;
+    const Splat& s = splats[tile.list[i].splat];
+    walk(s, tile, [&](int at, F dx, F dy) {
+      const F t = load(transmittance + at);
+      const F raw = exp2_of(dx * (s.a * dx + s.b * dy) + (s.c * dy * dy + s.log2_opacity));
+      const Mask live = at_least(raw, all(kAlphaMin)) & above(t, all(kStop));
+      store(transmittance + at, t - choose(live, minimum(raw, all(kAlphaMax)), all(0.0f)) * t);
+      pairs.evaluated += kLanes, pairs.contributing += number(live);
+    });
+  }
+}
+
 void forward(const Tile& tile, const Splat* splats, const Image& image) {
   Planes p;
   std::memset(&p, 0, sizeof p);
-  const int rows = std::min(kTile, tile.height - tile.y), cols = std::min(kTile, tile.width - tile.x);
+  const int rows = visible_rows(tile), cols = visible_columns(tile);
   for (int y = 0; y < rows; ++y)
     for (int x = 0; x < cols; ++x) p.t[place(y, x)] = 1.0f;
   for (int i = 0; i < tile.count; ++i) {
@@ -89,8 +111,9 @@ void forward(const Tile& tile, const Splat* splats, const Image& image) {
       image.rgb[at] = p.r[in];
       image.rgb[plane + at] = p.g[in];
       image.rgb[2 * plane + at] = p.b[in];
-      image.depth[at] = p.z[in];
-      image.alpha[at] = 1.0f - p.t[in];
+      const float alpha = 1.0f - p.t[in];
+      image.alpha[at] = alpha;
+      image.depth[at] = alpha > kDepthAlpha ? p.z[in] / alpha : 0.0f;
     }
 }
 
@@ -117,13 +140,14 @@ inline void add_up(const F (&v)[10], Record& out) {
 #endif
 
 // With q_i = c_i . dL/dC + z_i dL/dD + dL/dA, w_i = alpha_i T_i and Q = sum_i w_i q_i (known from the forward images):
+// (D here is the accumulated depth z: the image holds z / A, which the loss differentiates.)
 //     dL/dalpha_i = T_i q_i - (Q - sum_{j <= i} w_j q_j) / (1 - alpha_i)
 // so the same near-to-far walk recomputes T_i exactly as the forward pass did.
 void backward(const Tile& tile, const Splat* splats, const Image& image, const ImageGrad& grad, Record* records) {
   Planes p;  // t: transmittance; r, g, b, z: the pixel's gradients
   std::memset(&p, 0, sizeof p);
   alignas(64) float ga[kPlane] = {}, rest[kPlane] = {};
-  const int rows = std::min(kTile, tile.height - tile.y), cols = std::min(kTile, tile.width - tile.x);
+  const int rows = visible_rows(tile), cols = visible_columns(tile);
   const long plane = static_cast<long>(tile.width) * tile.height;
   for (int y = 0; y < rows; ++y)
     for (int x = 0; x < cols; ++x) {
@@ -133,10 +157,11 @@ void backward(const Tile& tile, const Splat* splats, const Image& image, const I
       p.r[at] = grad.rgb[from];
       p.g[at] = grad.rgb[plane + from];
       p.b[at] = grad.rgb[2 * plane + from];
-      p.z[at] = grad.depth[from];
-      ga[at] = grad.alpha[from];
+      const float alpha = image.alpha[from], depth = image.depth[from];
+      p.z[at] = alpha > kDepthAlpha ? grad.depth[from] / alpha : 0.0f;
+      ga[at] = grad.alpha[from] - depth * p.z[at];
       rest[at] = image.rgb[from] * p.r[at] + image.rgb[plane + from] * p.g[at] + image.rgb[2 * plane + from] * p.b[at] +
-                 image.depth[from] * p.z[at] + image.alpha[from] * ga[at];
+                 alpha * grad.alpha[from];  // the two terms of the depth cancel
     }
   for (int i = 0; i < tile.count; ++i) {
     if ((i & 31) == 31 && finished(p.t)) {

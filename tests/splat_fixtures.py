@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -65,3 +70,21 @@ def front_view(size: int = 64, frames: int = 16) -> OrbitalClip:
     """A camera that stays at azimuth 0, where the swing of the arm is seen from the side."""
     orbit = Orbit(frames=frames)
     return clip_of(orbit.cameras(size)[torch.zeros(frames, dtype=torch.long)], orbit.times)
+
+
+def computed_with(isa: str, expression: str, folder: Path) -> dict[str, Tensor]:
+    """What `expression`, a dict of tensors, is in a process of its own whose core uses `isa`: the core chooses only once.
+
+    The expression sees the names of the test modules. Skips where the processor has no such instructions.
+    """
+    script = (
+        "import sys, torch; sys.path.insert(0, sys.argv[1]); from test_rasterize import *; from test_hexplane import *\n"
+        f"torch.save({{'name': instruction_set(), 'result': {expression}}}, sys.argv[2])"
+    )
+    path = os.pathsep.join(p for p in sys.path if p)
+    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(folder / "out.pt")]
+    subprocess.run(command, check=True, env={**os.environ, "ORBIT4D_ISA": isa, "PYTHONPATH": path})
+    out = torch.load(folder / "out.pt", weights_only=True)
+    if out["name"] != isa:
+        pytest.skip(f"this processor has no {isa}")
+    return out["result"]

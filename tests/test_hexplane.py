@@ -4,7 +4,9 @@ import math
 
 import pytest
 import torch
-from splat_fixtures import object_at
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from splat_fixtures import computed_with, object_at
 
 from orbit4d.splat.deform import ControlNodes, _Skin, farthest_points, nearest_graph, skin_reference
 from orbit4d.splat.gaussians import Deformation, Gaussians
@@ -233,6 +235,75 @@ def test_quaternions_agree_with_matrices():
     zero = torch.zeros(3, requires_grad=True)
     quaternion_exp(zero).sum().backward()
     assert torch.isfinite(zero.grad).all()
+
+
+def encoded(
+    n: int, v: int, channels: int, levels: int, seed: int = 0, *, reference: bool = False
+) -> dict[str, torch.Tensor]:
+    """Features at points in and around the box, at times with both ends, and the gradients of a loss; the twin in float64."""
+    g = torch.Generator().manual_seed(seed)
+    torch.manual_seed(seed)
+    cells, knots = (2, 5, 9)[:levels], (3, 2, 7)[:levels]
+    module = STHexPlane(spatial_resolutions=cells, temporal_resolutions=knots, channels=channels, half_extent=0.5)
+    points = (torch.rand(n, 3, generator=g) - 0.5) * 1.2
+    times = torch.cat([torch.tensor([0.0, 1.0]), torch.rand(max(v - 2, 0), generator=g)])[:v]
+    with torch.no_grad():
+        for plane in module.temporal:
+            plane += 0.5 * torch.randn(plane.shape, generator=g)
+    weights = torch.randn(v, n, levels * channels, generator=g)
+    if reference:
+        module, points, times, weights = module.double(), points.double(), times.double(), weights.double()
+    points.requires_grad_()
+    out = module.encode_reference(points, times) if reference else module.encode(points, times)
+    (weights * out).sum().backward()
+    planes = {f"{name}{i}": p.grad for name in ("spatial", "temporal") for i, p in enumerate(getattr(module, name))}
+    return {"features": out.detach(), "points": points.grad, **planes}
+
+
+@settings(max_examples=40)
+@given(
+    n=st.integers(0, 300),
+    v=st.integers(1, 4),
+    channels=st.integers(1, 33),
+    levels=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+)
+def test_features_and_their_gradient_agree_with_grid_sample(n, v, channels, levels, seed):
+    fast, exact = encoded(n, v, channels, levels, seed), encoded(n, v, channels, levels, seed, reference=True)
+    for name, value in exact.items():
+        assert fast[name].shape == value.shape
+        assert (fast[name] - value).norm() <= 2e-5 * value.norm() + 1e-7, name
+
+
+def test_features_do_not_depend_on_threads(monkeypatch):
+    results = []
+    for threads in (1, 2, 3, 5):
+        monkeypatch.setenv("ORBIT4D_THREADS", str(threads))
+        results.append(encoded(9000, 3, 20, 2))  # several chunks of points
+    for name, value in results[0].items():
+        assert all(torch.equal(value, other[name]) for other in results[1:]), name
+
+
+@pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
+def test_instruction_sets_agree_on_features(isa, tmp_path):
+    theirs = computed_with(isa, "encoded(100, 3, 21, 2)", tmp_path)
+    for name, value in encoded(100, 3, 21, 2).items():
+        assert (value - theirs[name]).norm() / value.norm() < 1e-5, name
+
+
+def test_planes_of_any_layout_and_what_the_core_cannot_do():
+    """Planes that were given another layout are turned; a gradient of the times, float64 and NaN go through."""
+    module, points = disturbed(STHexPlane()), torch.rand(50, 3) - 0.5
+    expected = module.encode(points, TIMES)
+    assert module.spatial[0].is_contiguous(memory_format=torch.channels_last)
+    for plane in [*module.spatial, *module.temporal]:
+        plane.data = plane.data.contiguous()
+    assert torch.equal(module.encode(points, TIMES), expected)
+    times = TIMES.clone().requires_grad_()
+    module.encode(points, times).sum().backward()
+    assert times.grad[1] != 0
+    assert module.double().encode(points.double(), TIMES.double()).dtype == torch.float64
+    assert module.float().encode(points * torch.nan, TIMES).shape == expected.shape
 
 
 def test_skinning_and_its_gradient_agree_with_the_reference():

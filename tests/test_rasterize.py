@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import ctypes
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from splat_fixtures import computed_with
 
 from orbit4d.cameras import Cameras, Orbit, intrinsics_from_fov
 from orbit4d.errors import InputError
 from orbit4d.splat.gaussians import Gaussians
-from orbit4d.splat.native import instruction_set
+from orbit4d.splat.native import instruction_set, library
 from orbit4d.splat.rasterize import Rendering, render, render_batch
 from orbit4d.splat.reference import render_reference
+from orbit4d.splat.spherical_harmonics import shade, shade_reference
 
 NAMES = ("means", "quats", "log_scales", "logit_opacities", "colors")
 
@@ -107,6 +106,36 @@ def test_per_view_parameters_agree_with_single_views():
     for name in NAMES:
         assert grads[name].shape == moving[name].shape
         assert (grads[name] - expected_grads[name]).norm() / expected_grads[name].norm() < 1e-3, name
+
+
+@pytest.mark.parametrize(("channels", "per_view"), [(1, False), (2, True), (4, False), (7, True), (32, False)])
+def test_any_number_of_channels_agrees_with_the_twin(channels, per_view):
+    parameters, views = scene(60, 1), cameras(3)
+    shape = (3, 60, channels) if per_view else (60, channels)
+    parameters["colors"] = torch.rand(shape, generator=torch.Generator().manual_seed(0)) - 0.2
+    out, grads = gradients(parameters, views, "cpu")
+    expected, expected_grads = gradients(parameters, views, "reference")
+    assert out.rgb.shape == (3, channels, 40, 40)
+    torch.testing.assert_close(out.rgb, expected.rgb, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(out.alpha, expected.alpha, atol=2e-5, rtol=1e-4)
+    for name in NAMES:
+        assert (grads[name] - expected_grads[name]).norm() / expected_grads[name].norm() < 1e-3, name
+
+
+def test_channels_are_drawn_alike_whatever_their_neighbours():
+    parameters, views = scene(200, 3), cameras(2)
+    colors = torch.rand(200, 6, generator=torch.Generator().manual_seed(0))
+    background = torch.linspace(0, 1, 6)
+    together = render_batch(**parameters | {"colors": colors}, cameras=views, background=background)
+    for part in (slice(0, 3), slice(3, 6), slice(4, 6)):
+        alone = render_batch(**parameters | {"colors": colors[:, part]}, cameras=views, background=background[part])
+        assert torch.equal(alone.rgb, together.rgb[:, part]) and torch.equal(alone.alpha, together.alpha)
+
+
+@pytest.mark.parametrize("channels", [0, 33])
+def test_too_few_or_many_channels_are_refused(channels):
+    with pytest.raises(ValueError, match="colors must have 1 to 32 channels"):
+        render_batch(**scene(5) | {"colors": torch.zeros(5, channels)}, cameras=cameras(1))
 
 
 def test_result_does_not_depend_on_threads():
@@ -230,32 +259,61 @@ def test_spherical_harmonics_depend_on_direction():
     assert float(out.rgb[1, 1].sum()) == pytest.approx(float(out.alpha[1].sum()) * 0.5, rel=1e-3)
 
 
+def shaded(n: int, v: int, count: int, function=shade, dtype: torch.dtype = torch.float32) -> dict[str, torch.Tensor]:
+    g = torch.Generator().manual_seed(n)
+    sh, means, positions = (torch.randn(*s, generator=g).to(dtype) for s in ((n, count, 3), (n, 3), (v, 3)))
+    weights = torch.randn(v, n, 3, generator=g).to(dtype)
+    sh.requires_grad_()
+    colors = function(sh, means, 3 * positions)
+    (colors * weights).sum().backward()
+    return {"colors": colors.detach(), "sh": sh.grad}
+
+
+@pytest.mark.parametrize("count", [4, 9, 16])
+@pytest.mark.parametrize(("n", "v"), [(0, 1), (1, 1), (37, 3), (1100, 2)])
+def test_colours_of_spherical_harmonics_agree_with_the_twin(n, v, count):
+    fast, exact = shaded(n, v, count), shaded(n, v, count, shade_reference, torch.float64)
+    for name, value in exact.items():
+        assert (fast[name] - value).norm() <= 1e-5 * value.norm(), name
+
+
+@pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
+def test_instruction_sets_agree_on_colours(isa, tmp_path):
+    theirs = computed_with(isa, "shaded(100, 2, 16)", tmp_path)
+    for name, value in shaded(100, 2, 16).items():
+        assert (value - theirs[name]).norm() / value.norm() < 1e-5, name
+
+
 def test_double_precision_inputs_come_back_double():
     parameters = {k: v.double() for k, v in scene(5).items()}
     out, grads = gradients(parameters, cameras(1), "cpu")
     assert out.rgb.dtype == torch.float64 and grads["means"].dtype == torch.float64
 
 
+def test_measured_pairs_are_those_that_are_drawn():
+    parameters = {k: v.requires_grad_() for k, v in scene(1, 4, 0.1, 0.3).items()}
+    drawn = render_batch(**parameters, cameras=cameras(1, 37))
+    pairs, seconds = (ctypes.c_longlong * 3)(), (ctypes.c_double * 6)()
+    library().o4d_measure(drawn.rgb.grad_fn.session.handle, 2, pairs, seconds)
+    listed, evaluated, contributing = pairs
+    assert contributing == int((drawn.alpha > 0).sum()) > 50
+    assert contributing < evaluated and contributing < listed <= 37 * 37
+    assert min(seconds) >= 0
+
+
 def test_instruction_set_is_known():
     assert instruction_set() in ("avx512", "avx2", "base")
 
 
+def small_images() -> dict[str, torch.Tensor]:
+    out, grads = gradients(scene(300, 2, 0.005, 0.2), cameras(2, 70), "cpu")
+    return {"rgb": out.rgb.detach(), "depth": out.depth.detach(), **grads}
+
+
 @pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
 def test_instruction_sets_agree(isa, tmp_path):
-    """The kernels for narrower vectors, each in a process of its own (where the processor has them)."""
-    script = (
-        "import sys, torch; sys.path.insert(0, sys.argv[1]); from test_rasterize import *\n"
-        "out, grads = gradients(scene(300, 2, 0.005, 0.2), cameras(2, 70), 'cpu')\n"
-        "torch.save({'rgb': out.rgb, 'depth': out.depth, **grads, 'name': instruction_set()}, sys.argv[2])"
-    )
-    command = [sys.executable, "-c", script, str(Path(__file__).parent), str(tmp_path / "out.pt")]
-    path = os.pathsep.join(p for p in sys.path if p)
-    subprocess.run(command, check=True, env={**os.environ, "ORBIT4D_ISA": isa, "PYTHONPATH": path})
-    theirs = torch.load(tmp_path / "out.pt", weights_only=True)
-    if theirs.pop("name") != isa:
-        pytest.skip(f"this processor has no {isa}")
-    out, grads = gradients(scene(300, 2, 0.005, 0.2), cameras(2, 70), "cpu")
-    for name, value in {"rgb": out.rgb, "depth": out.depth, **grads}.items():
+    theirs = computed_with(isa, "small_images()", tmp_path)
+    for name, value in small_images().items():
         assert (value - theirs[name]).norm() / value.norm() < 1e-4, name
 
 

@@ -15,6 +15,7 @@ Times in [0, 1] are mapped to the full [-1, 1] of the temporal planes; those of 
 
 from __future__ import annotations
 
+import ctypes
 import math
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .gaussians import SH_C0, Gaussians, Moved
+from .native import library, pointers, takes
 
 SPATIAL_AXES = ((0, 1), (0, 2), (1, 2))
 BASE_RESOLUTION = 4
@@ -131,7 +133,7 @@ class STHexPlane(nn.Module):
         self.half_extent = float(half_extent)
         self.spatial = nn.ParameterList(_smooth_noise(channels, r) for r in spatial_resolutions)
         self.temporal = nn.ParameterList(
-            nn.Parameter(torch.ones(3, channels, knots, cells))
+            _planes(torch.ones(3, channels, knots, cells))
             for knots, cells in zip(temporal_resolutions, spatial_resolutions, strict=True)
         )
         width = channels * len(spatial_resolutions)
@@ -163,19 +165,33 @@ class STHexPlane(nn.Module):
         return dict(self._config)
 
     def encode(self, points: Tensor, times: Tensor) -> Tensor:
-        """Features (v, n, levels * channels) of world `points` (n, 3) at `times` (v,) in [0, 1]."""
+        """Features (v, n, levels * channels) of world `points` (n, 3) at `times` (v,) in [0, 1].
+
+        On the CPU in float32 the C++ core computes them and their gradients, all but that of the times.
+        """
+        planes = [plane for level in zip(self.spatial, self._around_the_clock(), strict=True) for plane in level]
+        if times.requires_grad or not takes(points, *planes):
+            return self.encode_reference(points, times)
+        unit = (points - self.center) / self.half_extent
+        return _Encode.apply(unit, times.to(unit), *planes)  # type: ignore[return-value]
+
+    def encode_reference(self, points: Tensor, times: Tensor) -> Tensor:
+        """`encode` with PyTorch's grid_sample: any dtype and device, gradients of everything."""
         unit = ((points - self.center) / self.half_extent).clamp(-1, 1)
         n, v = len(points), len(times)
         spatial_grid = torch.stack([unit[:, list(axes)] for axes in SPATIAL_AXES])[:, None]
         clock = (times.to(unit) * 2 - 1)[None, :, None].expand(3, v, n)
         temporal_grid = torch.stack([unit.T[:, None].expand(3, v, n), clock], dim=-1)
         levels = []
-        for space, time in zip(self.spatial, self.temporal, strict=True):
-            time = torch.cat([time, time[:, :, :1]], dim=2) if self.periodic else time
+        for space, time in zip(self.spatial, self._around_the_clock(), strict=True):
             s = _sample(space, spatial_grid).prod(dim=0)
             m = _sample(time, temporal_grid)
             levels.append(s * (m[0] * m[1] * m[2]))
         return torch.cat(levels, dim=0).permute(1, 2, 0)
+
+    def _around_the_clock(self) -> list[Tensor]:
+        """The temporal planes from time 0 to time 1, where those of a periodic field are back at their first knot."""
+        return [torch.cat([p, p[:, :, :1]], dim=2) if self.periodic else p for p in self.temporal]
 
     def deltas(self, points: Tensor, times: Tensor, features: PointFeatures | None = None) -> dict[str, Tensor]:
         """Each head's output (v, n, size) at canonical `points` (n, 3) and `times` (v,).
@@ -290,7 +306,49 @@ def check_whole(name: str, value: object, *, least: int) -> None:
 
 def _smooth_noise(channels: int, resolution: int) -> nn.Parameter:
     noise = 0.5 + torch.rand(3, channels, BASE_RESOLUTION, BASE_RESOLUTION)
-    return nn.Parameter(functional.interpolate(noise, size=resolution, mode="bilinear", align_corners=True))
+    return _planes(functional.interpolate(noise, size=resolution, mode="bilinear", align_corners=True))
+
+
+def _planes(values: Tensor) -> nn.Parameter:
+    """(3, c, h, w) with the channels innermost in memory, as the C++ core reads them."""
+    return nn.Parameter(values.contiguous(memory_format=torch.channels_last))
+
+
+class _Encode(torch.autograd.Function):
+    """`STHexPlane.encode_reference` in the C++ core: unit (n, 3), times (v,), then each level's two stacks of planes."""
+
+    @staticmethod
+    def forward(ctx, unit: Tensor, times: Tensor, *planes: Tensor) -> Tensor:
+        unit, times = unit.contiguous(), times.contiguous()
+        planes = tuple(x.contiguous(memory_format=torch.channels_last) for x in planes)
+        levels, channels = len(planes) // 2, planes[0].shape[1]
+        out = torch.empty(len(times), len(unit), levels * channels)
+        ctx.sizes = (ctypes.c_int * len(planes))(*[s for x in planes[1::2] for s in (x.shape[3], x.shape[2])])
+        ctx.shape = (len(unit), len(times), levels, channels, 0)
+        ctx.save_for_backward(unit, times, *planes)
+        library().o4d_hexplane(
+            *ctx.shape, ctx.sizes, pointers(planes), unit.data_ptr(), times.data_ptr(), out.data_ptr()
+        )
+        return out
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        unit, times, *planes = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_planes = [torch.empty_like(x) for x in planes]
+        grad_unit = torch.empty_like(unit) if ctx.needs_input_grad[0] else None
+        if not library().o4d_hexplane_backward(
+            *ctx.shape,
+            ctx.sizes,
+            pointers(planes),
+            unit.data_ptr(),
+            times.data_ptr(),
+            grad.data_ptr(),
+            pointers(grad_planes),
+            None if grad_unit is None else grad_unit.data_ptr(),
+        ):
+            raise MemoryError("ST-HexPlane: no memory for the gradients")
+        return grad_unit, None, *grad_planes
 
 
 def _sample(planes: Tensor, grid: Tensor) -> Tensor:

@@ -21,8 +21,11 @@ from ..cameras import Cameras
 from ..errors import InputError
 from .gaussians import Gaussians
 from .native import library
+from .spherical_harmonics import shade
 
 Backend = Literal["auto", "cpu", "cuda", "reference"]
+MAX_CHANNELS = 32
+"""Of a colour."""
 
 
 @dataclass(kw_only=True)
@@ -30,7 +33,7 @@ class Rendering:
     """What v cameras see.
 
     Attributes:
-        rgb: (v, 3, h, w) premultiplied colour, over the background if one was given.
+        rgb: (v, c, h, w) premultiplied colour of c channels (3 unless asked otherwise), over the background if one was given.
         alpha: (v, 1, h, w) coverage in [0, 1).
         depth: (v, 1, h, w) expected camera-z in world units (alpha-weighted mean), 0 where alpha is below 1e-4.
         radii: (v, n) half-size in pixels of each Gaussian's screen box, 0 where it is not seen; no gradient.
@@ -83,8 +86,9 @@ def render_batch(
 
     Args:
         means: (n, 3) or (v, n, 3) world units. quats: (n, 4) or (v, n, 4) wxyz, need not be normalised.
-        log_scales: (n, 3) or (v, n, 3). logit_opacities: (n,) or (v, n). colors: (n, 3) or (v, n, 3), any range.
-        cameras: v cameras. background: scalar, (3,) or (v, 3, 1, 1); None leaves the colour premultiplied on black.
+        log_scales: (n, 3) or (v, n, 3). logit_opacities: (n,) or (v, n). colors: (n, c) or (v, n, c), any range, 1 <= c <= 32
+            channels.
+        cameras: v cameras. background: scalar, (c,) or (v, c, 1, 1); None leaves the colour premultiplied on black.
         probe: (v, n, 2) zeros with requires_grad: after backward its grad is dL/d(screen mean), in pixels^-1.
         threads: 0 means ORBIT4D_THREADS or up to 8; results do not depend on it.
 
@@ -95,8 +99,10 @@ def render_batch(
         raise ValueError(
             f"cameras must be a batch (v, 4, 4), got {tuple(cameras.camera_to_world.shape)}; use cameras[i : i + 1]"
         )
-    v, n = len(cameras), means.shape[-2]
-    shapes = {"means": (n, 3), "quats": (n, 4), "log_scales": (n, 3), "logit_opacities": (n,), "colors": (n, 3)}
+    v, n, channels = len(cameras), means.shape[-2], colors.shape[-1] if colors.ndim else 0
+    if not 1 <= channels <= MAX_CHANNELS:
+        raise ValueError(f"colors must have 1 to {MAX_CHANNELS} channels, got shape {tuple(colors.shape)}")
+    shapes = {"means": (n, 3), "quats": (n, 4), "log_scales": (n, 3), "logit_opacities": (n,), "colors": (n, channels)}
     given = {
         "means": means,
         "quats": quats,
@@ -109,32 +115,37 @@ def render_batch(
             raise ValueError(f"{name} must have shape {tail} or {(v, *tail)}, got {tuple(given[name].shape)}")
     backend = _choose(backend, means)
     if backend == "cuda":
-        rgb, alpha, accumulated, radii = _render_gsplat(given, cameras)
+        rgb, alpha, depth, radii = _render_gsplat(given, cameras)
+        depth = _mean_depth(depth, alpha)
     elif backend == "reference":
         from .reference import render_reference
 
-        rgb, alpha, accumulated, radii = render_reference(cameras=cameras, **given)  # type: ignore[arg-type]
+        rgb, alpha, depth, radii = render_reference(cameras=cameras, **given)  # type: ignore[arg-type]
+        depth = _mean_depth(depth, alpha)
     else:
         probe = means.new_zeros(v, n, 2) if probe is None else probe
         k, w2c = cameras.intrinsics, cameras.world_to_camera
-        rgb, alpha, accumulated, radii = _CpuRasterizer.apply(
-            means, quats, log_scales, logit_opacities, colors, probe, w2c, k, (cameras.width, cameras.height, threads)
+        missing = -channels % 3  # the core draws three channels at a time
+        whole = torch.nn.functional.pad(colors, (0, missing)) if missing else colors
+        rgb, alpha, depth, radii = _CpuRasterizer.apply(
+            means, quats, log_scales, logit_opacities, whole, probe, w2c, k, (cameras.width, cameras.height, threads)
         )  # type: ignore[misc]
-    depth = torch.where(alpha > 1e-4, accumulated / alpha.clamp_min(1e-4), torch.zeros_like(alpha))
+        rgb = rgb[:, :channels] if missing else rgb
     if background is not None:
         value = torch.as_tensor(background, dtype=rgb.dtype, device=rgb.device)
         rgb = rgb + (value[:, None, None] if value.ndim == 1 else value) * (1 - alpha)
     return Rendering(rgb=rgb, alpha=alpha, depth=depth, radii=radii)
 
 
+def _mean_depth(accumulated: Tensor, alpha: Tensor) -> Tensor:
+    return torch.where(alpha > 1e-4, accumulated / alpha.clamp_min(1e-4), torch.zeros_like(alpha))
+
+
 def view_colors(gaussians: Gaussians, cameras: Cameras) -> Tensor:
     """(n, 3) base colours for degree 0, (v, n, 3) for higher degrees, whose colour depends on the direction."""
-    from .spherical_harmonics import evaluate_sh
-
     if gaussians.sh.shape[1] == 1:
         return gaussians.base_colors
-    directions = gaussians.means.detach()[None] - cameras.positions[:, None]
-    return (0.5 + evaluate_sh(gaussians.sh, torch.nn.functional.normalize(directions, dim=-1))).clamp_min(0)
+    return shade(gaussians.sh, gaussians.means.detach(), cameras.positions)
 
 
 def _choose(backend: Backend, means: Tensor) -> Backend:
@@ -156,20 +167,20 @@ class _CpuRasterizer(torch.autograd.Function):
         inputs = []
         for name, x in zip(names, (means, quats, log_scales, opacities, colors, w2c, k), strict=True):
             x = x.detach().to(torch.float32).contiguous()
-            if not torch.isfinite(x).all():
+            if not core.o4d_finite(x.numel(), x.data_ptr()):
                 raise ValueError(f"{name} holds NaN or infinity; cannot rasterise")
             inputs.append(x)
-        v, n = w2c.shape[0], means.shape[-2]
+        v, n, channels = w2c.shape[0], means.shape[-2], colors.shape[-1]
         strides = torch.tensor(
             [
                 0 if x.shape[0] == n and x.ndim == d else x[0].numel()
                 for x, d in zip(inputs[:5], (2, 2, 2, 1, 2), strict=True)
             ]
         )
-        rgb, alpha, depth = (torch.empty(v, c, height, width) for c in (3, 1, 1))
+        rgb, alpha, depth = (torch.empty(v, c, height, width) for c in (channels, 1, 1))
         radii = torch.empty(v, n)
         pointers = [x.data_ptr() for x in (*inputs[:5], strides, *inputs[5:], rgb, alpha, depth, radii)]
-        handle = core.o4d_forward(v, n, width, height, threads, *pointers)
+        handle = core.o4d_forward(v, n, width, height, channels // 3, threads, *pointers)
         if not handle:
             raise InputError(
                 f"cannot rasterise {n} Gaussians at {width} x {height}: they cover more tiles than are allowed or than "
@@ -178,22 +189,24 @@ class _CpuRasterizer(torch.autograd.Function):
         # The session keeps pointers into these tensors: they live as long as it does.
         ctx.session = _Session(handle, [*inputs, strides, rgb.detach(), alpha.detach(), depth.detach()])
         ctx.shapes = [x.shape for x in (means, quats, log_scales, opacities, colors)]
-        ctx.size = (v, n)
+        ctx.size = (v, n, channels)
         ctx.dtype = means.dtype
         ctx.mark_non_differentiable(radii)
         return (*tuple(x.to(means.dtype) for x in (rgb, alpha, depth)), radii)
 
     @staticmethod
     def backward(ctx, g_rgb, g_alpha, g_depth, _):
-        v, n = ctx.size
+        v, n, channels = ctx.size
         grads = [g.to(torch.float32).contiguous() for g in (g_rgb, g_alpha, g_depth)]
-        outs = [torch.zeros(v, n, *tail) for tail in ((3,), (4,), (3,), (), (3,), (2,))]
+        outs = [torch.zeros(v, n, *tail) for tail in ((3,), (4,), (3,), (), (channels,), (2,))]
         if not library().o4d_backward(
             ctx.session.handle, *[g.data_ptr() for g in grads], *[o.data_ptr() for o in outs]
         ):
             raise MemoryError("rasteriser: no memory for the gradients")
         # A parameter shared by all views gets the sum of their gradients.
-        results = [o.sum(0) if len(s) < o.ndim else o for o, s in zip(outs[:5], ctx.shapes, strict=True)]
+        results = [
+            (o.sum(0) if v > 1 else o[0]) if len(s) < o.ndim else o for o, s in zip(outs[:5], ctx.shapes, strict=True)
+        ]
         return *(r.to(ctx.dtype) for r in results), outs[5].to(ctx.dtype), None, None, None
 
 
@@ -239,4 +252,4 @@ def _render_gsplat(given: dict[str, Tensor], cameras: Cameras) -> tuple[Tensor, 
         alphas.append(alpha.permute(0, 3, 1, 2))
         radii.append(meta["radii"].float().amax(-1) if meta["radii"].ndim == 3 else meta["radii"].float())
     image = torch.cat(images)
-    return image[:, :3], torch.cat(alphas), image[:, 3:], torch.cat(radii)
+    return image[:, :-1], torch.cat(alphas), image[:, -1:], torch.cat(radii)

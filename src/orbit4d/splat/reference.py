@@ -37,7 +37,7 @@ def render_reference(
     cameras: Cameras,
     smooth: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """rgb (v, 3, h, w) premultiplied, alpha (v, 1, h, w), accumulated depth (v, 1, h, w), radii (v, n).
+    """rgb (v, c, h, w) premultiplied, alpha (v, 1, h, w), accumulated depth (v, 1, h, w), radii (v, n).
 
     Parameters as in `render_batch`, any float dtype. `smooth` leaves out the cut-offs (alpha below 1/255, early stop,
     clamp at 0.999), which makes the function differentiable everywhere, as finite-difference checks need.
@@ -88,7 +88,7 @@ def _render_view(
     weights = alpha * before
     if not smooth:
         weights = torch.where(before > STOP, weights, torch.zeros_like(weights))
-    rgb = (weights @ color).T.reshape(1, 3, h, w)
+    rgb = (weights @ color).T.reshape(1, -1, h, w)
     total = weights.sum(1).reshape(1, 1, h, w)
     depth = (weights @ z).reshape(1, 1, h, w)
     radii = torch.zeros(1, len(means), dtype=torch.float32)

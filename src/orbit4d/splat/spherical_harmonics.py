@@ -6,6 +6,9 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from .native import library, takes
 
 
 def sh_basis(directions: Tensor, count: int) -> Tensor:
@@ -40,3 +43,37 @@ def sh_basis(directions: Tensor, count: int) -> Tensor:
 def evaluate_sh(sh: Tensor, directions: Tensor) -> Tensor:
     """sh (n, k, 3), unit directions (v, n, 3) -> (v, n, 3), without the 0.5 offset."""
     return torch.einsum("vnk,nkc->vnc", sh_basis(directions, sh.shape[1]), sh)
+
+
+def shade(sh: Tensor, means: Tensor, positions: Tensor) -> Tensor:
+    """Colours (v, n, 3), never below 0, of sh (n, 4 | 9 | 16, 3) at `means` (n, 3) seen from camera `positions` (v, 3).
+
+    On the CPU in float32 the C++ core computes them and the gradient with respect to sh, unless others are asked for.
+    """
+    if means.requires_grad or positions.requires_grad or not takes(sh, means, positions):
+        return shade_reference(sh, means, positions)
+    return _Shade.apply(sh, means, positions)  # type: ignore[return-value]
+
+
+def shade_reference(sh: Tensor, means: Tensor, positions: Tensor) -> Tensor:
+    """`shade` in PyTorch: any dtype and device, gradients of everything."""
+    directions = functional.normalize(means[None] - positions[:, None], dim=-1)
+    return (0.5 + evaluate_sh(sh, directions)).clamp_min(0)
+
+
+class _Shade(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, sh: Tensor, means: Tensor, positions: Tensor) -> Tensor:
+        sh, means, positions = sh.contiguous(), means.contiguous(), positions.contiguous()
+        colors = torch.empty(len(positions), len(means), 3)
+        ctx.shape = (len(positions), len(means), sh.shape[1], 0)
+        ctx.save_for_backward(means, positions, colors)
+        library().o4d_shade(*ctx.shape, *[x.data_ptr() for x in (sh, means, positions, colors)])
+        return colors
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):  # type: ignore[override]
+        means, positions, colors = ctx.saved_tensors
+        grad, grad_sh = grad.contiguous(), torch.empty(len(means), ctx.shape[2], 3)
+        library().o4d_shade_backward(*ctx.shape, *[x.data_ptr() for x in (means, positions, colors, grad, grad_sh)])
+        return grad_sh, None, None
