@@ -79,8 +79,8 @@ def test_a_rig_follows_motion_that_no_moving_hull_explains() -> None:
     """150 degrees in 8 frames. Started from all times at once, the same fit ends at 12 dB, as good as a frozen scene."""
     clip, truth = rig(swing=3.0), unseen(swing=3.0)
     scene = fit(clip, config=SHORT, progress=False).scene
-    assert foreground_psnr(scene, truth) > 18
-    assert foreground_psnr(scene, truth) > foreground_psnr(scene, truth, frozen=True) + 5
+    assert foreground_psnr(scene, truth) > 16
+    assert foreground_psnr(scene, truth) > foreground_psnr(scene, truth, frozen=True) + 3
 
 
 def test_a_grid_given_as_a_clip_per_camera() -> None:

@@ -69,6 +69,12 @@ def created_parents_removed_on_error(path: Path) -> Iterator[None]:
         raise
 
 
+def resume_file(out: str | Path) -> Path:
+    """The hidden file beside the folder `out` from which an interrupted construction is taken up by the same command."""
+    folder = Path(out).absolute()
+    return folder.with_name(f".{folder.name}.orbit4d-resume")
+
+
 def check_pixels(*, frames: int, size: int) -> None:
     """Raises InputError when `frames` images of `size` x `size` pixels are more than MAX_PIXELS."""
     pixels = frames * size**2

@@ -22,6 +22,7 @@ from .outputs import (
     check_replaceable,
     created_parents_removed_on_error,
     output_folder,
+    resume_file,
     write_report,
 )
 from .report import StageTimer, hardware, peak_memory_mib, versions
@@ -127,7 +128,7 @@ def generate(
 
         # 4. Construct the dynamic Gaussians
         scene, fit_report = _construct(
-            [clip], static_clip, size=size, steps=fit_steps, seed=seed, progress=progress, timer=timer
+            [clip], static_clip, out=out, size=size, steps=fit_steps, seed=seed, progress=progress, timer=timer
         )
 
         # 5. Write
@@ -178,7 +179,7 @@ def reconstruct(
 
         # 2. Construct the dynamic Gaussians
         scene, fit_report = _construct(
-            clips, static_clip, size=size, steps=steps, seed=seed, progress=progress, timer=timer
+            clips, static_clip, out=out, size=size, steps=steps, seed=seed, progress=progress, timer=timer
         )
         moving = join_clips(clips)
 
@@ -302,6 +303,7 @@ def _construct(
     clips: list[OrbitalClip],
     static_clip: OrbitalClip | None,
     *,
+    out: str | Path,
     size: int,
     steps: int | None,
     seed: int,
@@ -312,7 +314,7 @@ def _construct(
 
     config = replace(FitConfig.for_size(size, steps), seed=seed)
     with timer("construct"):
-        result = fit(clips, static_clip=static_clip, config=config, progress=progress)
+        result = fit(clips, static_clip=static_clip, config=config, checkpoint=resume_file(out), progress=progress)
     return result.scene, {"seconds": result.seconds, "history": result.history}
 
 

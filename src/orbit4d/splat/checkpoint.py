@@ -49,7 +49,7 @@ class Checkpoint:
         if not fits:
             _LOG.warning("%s: belongs to another construction (clips or settings differ); starting anew", self.path)
             return None
-        _LOG.info("%s: taken up at step %d", self.path, state["state"]["step"])
+        _LOG.warning("%s: an interrupted construction is taken up at step %d", self.path, state["state"]["step"])
         return state["state"]
 
     def save_sometimes(self, state: Callable[[], dict]) -> None:

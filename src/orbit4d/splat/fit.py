@@ -174,14 +174,14 @@ class Trainer:
         if checkpoint is not None and (state := checkpoint.load()) is not None:
             self.restore(state)
         bar = tqdm(total=self.config.steps, initial=self.step, desc="construct", unit="step", disable=not progress)
-        while self.step < self.config.steps:
-            figures = self._advance()
-            bar.update()
-            if figures is not None:
-                bar.set_postfix_str(f"{figures['stage']} {figures['psnr']:.1f} dB")
-            if checkpoint is not None:
-                checkpoint.save_sometimes(self.state)
-        bar.close()
+        with bar:
+            while self.step < self.config.steps:
+                figures = self._advance()
+                bar.update()
+                if figures is not None:
+                    bar.set_postfix_str(f"{figures['stage']} {figures['psnr']:.1f} dB")
+                if checkpoint is not None:
+                    checkpoint.save_sometimes(self.state)
         if checkpoint is not None:
             checkpoint.remove()
         return self.history

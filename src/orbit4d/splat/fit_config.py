@@ -19,7 +19,7 @@ class LossWeights:
     """(1 - SSIM) / 2."""
     alpha: float = 0.3
     """Mean absolute error of alpha."""
-    rigidity: float = 0.05
+    rigidity: float = 0.03
     """As-rigid-as-possible motion of neighbouring nodes: the prior that carries what is not seen."""
     acceleration: float = 0.02
     """Second difference of node positions over one frame spacing, relative to half the object's extent, squared, x 1000."""
@@ -52,7 +52,7 @@ class FitConfig:
     position, rotation, scale, opacity and colour; or a path of its own for each."""
     residual: bool = False
     """A second ST-HexPlane adds the five deltas at every Gaussian to the motion of the nodes."""
-    lift_every: int = 200
+    lift_every: int = 50
     """Steps between liftings of diffusion features onto the moving nodes, where the clips have features."""
     loop: bool | None = None
     """Whether the motion repeats, so that time 1 is time 0; None: found from frames of the two moments with one camera."""
@@ -60,7 +60,7 @@ class FitConfig:
     """Without a static orbit: the moment from which the motion is tracked; None: all frames are fitted at once."""
     widen_share: float = 0.7
     """Share of the fine steps over which the window of times widens; learning rates decay after it."""
-    frontier_share: float = 0.5
+    frontier_share: float = 0.7
     """Share of the fine stage's moving frames drawn from those that the widening window has just reached."""
     static_share: float = 0.25
     """Share of the fine stage's frames drawn from the static orbit."""

@@ -155,10 +155,11 @@ class STHexPlane(nn.Module):
         sizes |= {"opacity": 1} if predict_opacity else {}
         sizes |= {"color": 3} if predict_color else {}
         self.heads = nn.ModuleDict({name: nn.Linear(hidden, size) for name, size in sizes.items()})
-        for head in self.heads.values():
+        for head in [*self.heads.values(), *self.gates.values()]:
             assert isinstance(head, nn.Linear)
             nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            if head.bias is not None:
+                nn.init.zeros_(head.bias)
 
     def config(self) -> dict:
         """The constructor's arguments as JSON-ready values."""

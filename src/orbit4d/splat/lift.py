@@ -19,6 +19,8 @@ from ..clip import SpatioTemporalFeatures
 from ..errors import InputError
 from .hexplane import PointFeatures
 
+LIMIT = 3.0
+
 
 def check_features(features: SpatioTemporalFeatures) -> None:
     """Raise InputError for maps that do not belong together."""
@@ -36,9 +38,9 @@ def check_features(features: SpatioTemporalFeatures) -> None:
 
 
 def standardized(maps: Tensor) -> Tensor:
-    """(k, c, h, w) with mean 0 and deviation 1 a channel."""
+    """(k, c, h, w) with mean 0 and deviation 1 a channel, cut off at `LIMIT` deviations."""
     mean, deviation = maps.mean(dim=(0, 2, 3), keepdim=True), maps.std(dim=(0, 2, 3), keepdim=True)
-    return (maps - mean) / deviation.clamp_min(1e-6)
+    return ((maps - mean) / deviation.clamp_min(1e-6)).clamp(-LIMIT, LIMIT)
 
 
 @torch.no_grad()
