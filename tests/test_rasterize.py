@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from splat_fixtures import computed_with
 
 from orbit4d.cameras import Cameras, Orbit, intrinsics_from_fov
 from orbit4d.errors import InputError
+from orbit4d.splat import rasterize
 from orbit4d.splat.gaussians import Gaussians
 from orbit4d.splat.native import instruction_set, library
 from orbit4d.splat.rasterize import Rendering, render, render_batch
@@ -322,6 +325,51 @@ def test_too_many_tiles_is_one_clear_line():
     parameters = scene(5000, 0) | {"log_scales": torch.full((5000, 3), 3.0)}
     with pytest.raises(InputError, match="5000 Gaussians at 2048 x 2048"):
         render_batch(**parameters, cameras=cameras(1, 2048))
+
+
+def fake_gsplat(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **options) -> tuple:
+    """gsplat's signature and results, computed by the twin: a machine without CUDA can still check what it is handed."""
+    assert options == {"near_plane": 0.05, "eps2d": 0.3, "packed": False, "render_mode": "RGB+D"}
+    views = Cameras(camera_to_world=torch.linalg.inv(viewmats), intrinsics=Ks, width=width, height=height)
+    means2d = torch.zeros(len(viewmats), len(means), 2, requires_grad=True)
+    rgb, alpha, depth, radii = render_reference(
+        means=means,
+        quats=quats,
+        log_scales=scales.log(),
+        logit_opacities=torch.logit(opacities),
+        colors=colors,
+        cameras=views,
+    )
+    image = torch.cat([rgb, depth], dim=1) + means2d.sum(dim=(1, 2))[:, None, None, None]
+    radii = radii[..., None].expand(-1, -1, 2)
+    return image.permute(0, 2, 3, 1), alpha.permute(0, 2, 3, 1), {"radii": radii, "means2d": means2d}
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_gsplat_is_handed_what_it_expects(monkeypatch, moving):
+    monkeypatch.setitem(sys.modules, "gsplat", SimpleNamespace(rasterization=fake_gsplat))
+    monkeypatch.setattr(rasterize, "_choose", lambda backend, means: backend)
+    parameters, views = scene(30, 4), cameras(3)
+    if moving:
+        shift = torch.linspace(-0.2, 0.2, 3)[:, None, None]
+        parameters |= {"means": parameters["means"] + shift, "quats": parameters["quats"].expand(3, -1, -1).clone()}
+    probe = torch.zeros(3, 30, 2, requires_grad=True)
+    out, grads = gradients(parameters, views, "cuda", probe=probe)
+    expected, expected_grads = gradients(parameters, views, "cpu")
+    for name in ("rgb", "alpha", "depth"):
+        torch.testing.assert_close(getattr(out, name), getattr(expected, name), atol=2e-3, rtol=1e-3)
+    assert out.radii.shape == expected.radii.shape
+    for name in NAMES:
+        assert (grads[name] - expected_grads[name]).norm() / expected_grads[name].norm() < 2e-3, name
+    assert probe.grad is not None and (probe.grad != 0).all(), "each view's screen gradient reaches the probe"
+
+
+def test_cuda_is_refused_without_a_gpu():
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    with pytest.raises(ValueError, match="needs CUDA tensors"):
+        render_batch(**scene(3), cameras=cameras(1), backend="cuda")
+    assert "gsplat" not in sys.modules, "a machine without CUDA never imports it"
 
 
 def test_one_camera_is_not_a_batch():

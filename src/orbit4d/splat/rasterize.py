@@ -115,7 +115,7 @@ def render_batch(
             raise ValueError(f"{name} must have shape {tail} or {(v, *tail)}, got {tuple(given[name].shape)}")
     backend = _choose(backend, means)
     if backend == "cuda":
-        rgb, alpha, depth, radii = _render_gsplat(given, cameras)
+        rgb, alpha, depth, radii = _render_gsplat(given, cameras, probe)
         depth = _mean_depth(depth, alpha)
     elif backend == "reference":
         from .reference import render_reference
@@ -222,8 +222,13 @@ class _Session:
             self.handle = 0
 
 
-def _render_gsplat(given: dict[str, Tensor], cameras: Cameras) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The same images through gsplat's CUDA kernels; per-view parameters are rendered one view at a time."""
+def _render_gsplat(
+    given: dict[str, Tensor], cameras: Cameras, probe: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The same images through gsplat's CUDA kernels; per-view parameters are rendered one view at a time.
+
+    gsplat gives the gradient of the screen means in its own tensor, from where it is passed on to `probe`.
+    """
     try:
         from gsplat import rasterization  # type: ignore[import-not-found]
     except ImportError as error:
@@ -248,8 +253,15 @@ def _render_gsplat(given: dict[str, Tensor], cameras: Cameras) -> tuple[Tensor, 
             packed=False,
             render_mode="RGB+D",
         )
+        if probe is not None and meta["means2d"].requires_grad:
+            meta["means2d"].register_hook(lambda g, views=views: _add_gradient(probe, views, g))
         images.append(image.permute(0, 3, 1, 2))
         alphas.append(alpha.permute(0, 3, 1, 2))
         radii.append(meta["radii"].float().amax(-1) if meta["radii"].ndim == 3 else meta["radii"].float())
     image = torch.cat(images)
     return image[:, :-1], torch.cat(alphas), image[:, -1:], torch.cat(radii)
+
+
+def _add_gradient(probe: Tensor, views: slice, gradient: Tensor) -> None:
+    probe.grad = torch.zeros_like(probe) if probe.grad is None else probe.grad
+    probe.grad[views] += gradient
