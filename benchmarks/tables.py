@@ -103,8 +103,8 @@ The same twelve assets at {report["size"]} pixels, one thing changed at a time (
 seed is worth about half a decibel on one asset. *Input* is the PSNR on the frames that were fitted.
 
 - *no tracking*: all times at once instead of a window that widens from the static moment. *no control nodes*: the ST-HexPlane at
-  every Gaussian, with all five deltas, under the same priors at guide points. *HexPlane only*: the same without priors and tracking,
-  as the public 4DGaussians code does it. *trajectories*: a path of its own for every Gaussian, under the same priors.
+  every Gaussian, with all five deltas, under the same priors at guide points. *HexPlane only*: the same without priors and
+  tracking, as the public 4DGaussians code does it. *trajectories*: a path of its own for every Gaussian, under the same priors.
 - *no static orbit*: the moving orbit alone; *2 orbits* and *4 orbits*: as many, starting at evenly spaced azimuths.
 
 {table(["variant", "mean", "worst asset", "input", "CPU seconds"], rows)}"""
