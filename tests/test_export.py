@@ -157,3 +157,31 @@ def test_home_view_frames_any_scene(scene, scale, offset):
     assert share.mean(1).min() > 0.01, "a speck"
     border = torch.cat([alpha[:, 0], alpha[:, -1], alpha[:, :, 0], alpha[:, :, -1]], dim=1)
     assert (border > 0.3).float().mean() < 0.05, "cropped"
+
+
+class Fading(Drift):
+    def __call__(self, g: Gaussians, time) -> Gaussians:
+        moved = super().__call__(g, time)
+        moved.logit_opacities = g.logit_opacities + 8 * float(time) - 8
+        moved.sh = g.sh + float(time)
+        return moved
+
+
+def test_what_changes_over_time_is_shown_as_its_mean_and_said(caplog):
+    """A Gaussian that is invisible at first is in the page too."""
+    still = _one()
+    header, data = encode_payload(Gaussians4D(canonical=still, deformation=Drift()), frames=5)
+    assert not caplog.messages and header["count"] == 1
+    header, data = encode_payload(Gaussians4D(canonical=still, deformation=Fading()), frames=5)
+    assert header["count"] == 1 and len(caplog.messages) == 2 and "colour changes over time" in caplog.messages[1]
+    assert 100 < data[3] < 160, "the mean of opacities from 0 to 1"
+
+
+def _one() -> Gaussians:
+    return Gaussians(
+        means=torch.zeros(1, 3),
+        quats=torch.tensor([[1.0, 0, 0, 0]]),
+        log_scales=torch.full((1, 3), -3.0),
+        logit_opacities=torch.tensor([4.0]),
+        sh=torch.zeros(1, 1, 3),
+    )

@@ -2,7 +2,7 @@
 
 Payload (deflated, base64), little-endian, n Gaussians, k keyframes at times i / (k - 1):
 
-    colors    n x 4 uint8    rgb and opacity
+    colors    n x 4 uint8    rgb and opacity, their mean over time where they change
     scales    k' x n x 3 uint8    log standard deviation in [scale_min, scale_max]; k' = 1 when constant over time
     positions k x 3 x 2 x n uint8    in the box [low, high], 16 bit: zigzag differences to the keyframe before, low bytes
                                      then high bytes for each axis
@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import logging
 import re
 import zlib
 from importlib.resources import files
@@ -29,6 +30,7 @@ from ..files import atomic_path
 from ..splat.gaussians import Gaussians4D
 from .home import home_view
 
+_LOG = logging.getLogger(__name__)
 SCALE_RANGE = (-9.0, 1.0)
 MAX_FRAMES = 1024
 
@@ -41,9 +43,10 @@ def encode_payload(scene: Gaussians4D, *, frames: int = 24, loop: bool = True) -
     for i, g in enumerate(sets):
         if not all(torch.isfinite(v).all() for v in (g.means, g.quats, g.log_scales, g.logit_opacities, g.sh)):
             raise InputError(f"scene: has values that are not finite at keyframe {i} of {frames}; fit it again")
-    opacity = sets[0].logit_opacities.sigmoid()
-    keep = opacity > 1 / 255
-    sets, opacity = [g[keep] for g in sets], opacity[keep]
+    opacities = torch.stack([g.logit_opacities.sigmoid() for g in sets])
+    keep = opacities.amax(dim=0) > 1 / 255
+    sets, opacities = [g[keep] for g in sets], opacities[:, keep]
+    opacity, colors = opacities.mean(dim=0), torch.stack([g.base_colors for g in sets])
     if not len(opacity):
         raise InputError("scene: has no visible Gaussians; nothing to show")
     positions = torch.stack([g.means for g in sets])
@@ -60,7 +63,10 @@ def encode_payload(scene: Gaussians4D, *, frames: int = 24, loop: bool = True) -
         scales = scales[:1]
     first, last = SCALE_RANGE
     log_scales = ((scales - first) / (last - first) * 255).round().clamp(0, 255).byte().numpy()
-    rgb = (sets[0].base_colors.clamp(0, 1) * 255).round().byte()
+    for name, over_time in (("opacity", opacities), ("colour", colors)):
+        if (over_time - over_time.mean(dim=0)).abs().max() > 0.05:
+            _LOG.warning("scene: %s changes over time; the page shows its mean (PLY and video show it all)", name)
+    rgb = (colors.mean(dim=0).clamp(0, 1) * 255).round().byte()
     colors = torch.cat([rgb, (opacity * 255).round().byte()[:, None]], dim=1).numpy()
     home = home_view(scene)
     header = {
