@@ -37,7 +37,7 @@ void shade_some(const Shading& in, int begin, int end, float* colors) {
       F color[3] = {all(0.5f), all(0.5f), all(0.5f)};
       for (int k = 0; k < count; ++k)
         for (int c = 0; c < 3; ++c) color[c] += basis[k] * sh[3 * k + c];
-      for (F& c : color) c = maximum(c, all(0.0f));
+      for (F& c : color) c = choose(above(all(0.0f), c), all(0.0f), c);  // NaN stays NaN
       scatter<false>(color, colors + 3 * (static_cast<long>(v) * in.count + block), 3, lanes);
     }
   }

@@ -28,14 +28,17 @@ std::vector<HexLevel> levels_of(int levels, const int* sizes, const float* const
 
 using namespace o4d;
 
-// points (n, 3) in [-1, 1], times (v) in [0, 1] -> features (v, n, levels x channels).
-O4D_EXPORT void o4d_hexplane(int n, int v, int levels, int channels, int threads, const int* sizes, const float* const* planes,
-                             const float* points, const float* times, float* out) {
+// points (n, 3) in [-1, 1], times (v) in [0, 1] -> features (v, n, levels x channels). False: no memory.
+O4D_EXPORT bool o4d_hexplane(int n, int v, int levels, int channels, int threads, const int* sizes, const float* const* planes,
+                             const float* points, const float* times, float* out) try {
   const std::vector<HexLevel> level = levels_of(levels, sizes, planes);
   const HexPlanes h = {n, v, levels, channels, points, times, level.data()};
   const int chunk = std::max(1, kForwardSamples / std::max(1, v));
   parallel_for((n + chunk - 1) / chunk, threads > 0 ? threads : default_threads(),
                [&](int job) { kernels().hexplane(h, job * chunk, std::min(n, (job + 1) * chunk), out); });
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
 }
 
 // grad (v, n, levels x channels) -> d_planes, shaped like planes, and d_points (n, 3), which may be null. False: no memory.

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(_WIN32)
@@ -75,7 +77,7 @@ class Pool {
       generation.fetch_add(1, std::memory_order_release);
       if (asleep) wake.notify_all();
     }
-    drain(body, count);
+    drain(body, count);  // throws nothing: what a job throws is kept until nobody works on it any more
     // Whoever has not come by now is not waited for: its core may be busy with something else.
     std::unique_lock<std::mutex> lock(mutex);
     job = nullptr;
@@ -85,13 +87,20 @@ class Pool {
       lock.lock();
       done.wait(lock, [this] { return busy.load(std::memory_order_relaxed) == 0; });
     }
+    if (std::exception_ptr error = std::exchange(thrown, nullptr)) std::rethrow_exception(error);
   }
 
   const int owner, size;
 
  private:
   void drain(const std::function<void(int)>& body, int count) {
-    for (int i = next.fetch_add(1); i < count; i = next.fetch_add(1)) body(i);
+    try {
+      for (int i = next.fetch_add(1); i < count; i = next.fetch_add(1)) body(i);
+    } catch (...) {
+      std::lock_guard<std::mutex> lock(mutex);
+      thrown = std::current_exception();
+      next.store(count);
+    }
   }
 
   void work() {
@@ -124,6 +133,7 @@ class Pool {
   std::atomic<unsigned long> generation{0};
   std::atomic<int> next{0}, busy{0};
   const std::function<void(int)>* job = nullptr;
+  std::exception_ptr thrown;
   int limit = 0, welcome = 0, asleep = 0, core = -1;
 };
 

@@ -47,7 +47,7 @@ void paint_all(Session& session, int group) {
 
 using namespace o4d;
 
-O4D_EXPORT int o4d_abi_version() { return 7; }
+O4D_EXPORT int o4d_abi_version() { return 8; }
 
 O4D_EXPORT int o4d_default_threads() { return default_threads(); }
 

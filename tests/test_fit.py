@@ -10,10 +10,11 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.errors import InputError
 from orbit4d.splat import checkpoint
 from orbit4d.splat.checkpoint import Checkpoint
-from orbit4d.splat.fit import FitConfig, Trainer, fit
+from orbit4d.splat.fit import FitConfig, Trainer, _frame_spacing, fit
 from orbit4d.splat.fit_frames import gather_frames, loops
 from orbit4d.splat.fit_optim import Canonical, LearningRates, build_optimizer
 from orbit4d.splat.gaussians import Gaussians4D
+from orbit4d.splat.hull import visual_hull
 from orbit4d.splat.rasterize import render
 from orbit4d.splat.trajectories import Trajectories
 
@@ -141,6 +142,7 @@ def test_relocation_moves_dead_gaussians_to_demand():
     ("build", "message"),
     [
         (lambda c: ([], None), "at least one clip"),
+        (lambda c: ([], c[1]), "at least one clip"),
         (lambda c: ([replace(c[0], rgb=c[0].rgb * torch.nan)], None), "NaN"),
         (lambda c: ([replace(c[0], times=c[0].times * 3)], None), "times must lie"),
         (lambda c: ([replace(c[0], alpha=c[0].alpha * 0)], None), "alpha is empty"),
@@ -159,7 +161,46 @@ def test_bad_config_is_an_input_error():
         FitConfig(steps=0)
     with pytest.raises(InputError, match="coarse_share"):
         FitConfig(coarse_share=1.5)
+    for wrong in ({"lift_every": 0}, {"moving_anchor": 2.0}, {"frontier_share": -1}, {"nodes": 5000}):
+        with pytest.raises(InputError, match=next(iter(wrong))):
+            FitConfig(**wrong)
+    with pytest.raises(InputError, match="as many levels"):
+        FitConfig(spatial_resolutions=(8,))
     assert FitConfig.for_size(128, steps=7).steps == 7
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.1, 0.2, 0.25, 0.3], [0.0, 0.01, 0.02, 0.99, 1.0], [0.4] * 5])
+def test_any_times_will_do_without_a_static_orbit(clips, times):
+    part = replace(clips[0][[0, 3, 6, 9, 12]], times=torch.tensor(times))
+    result = fit(part, config=replace(CONFIG, steps=40, gaussians=300), progress=False)
+    assert foreground_psnr(result.scene, part) > 10
+
+
+def test_times_that_differ_by_rounding_are_one_spacing(clips):
+    twice = torch.cat([torch.linspace(0, 1, 24), torch.linspace(0, 1, 24) + 3e-7])
+    assert _frame_spacing(twice) == pytest.approx(1 / 23, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["nodes", "hexplane", "trajectories"])
+def test_double_precision_clips_are_welcome(clips, kind):
+    clip = replace(clips[0], times=clips[0].times.double())
+    fit(clip, config=replace(CONFIG, steps=3, gaussians=100, deformation=kind), progress=False)
+
+
+def test_one_moment_given_as_a_clip_is_carved_as_one(clips):
+    """As in a static orbit, and unlike in a moving one, every silhouette counts."""
+    as_clip, as_static = (visual_hull(clips[1], moving=moving, resolution=40) for moving in (True, False))
+    assert as_clip.misses > as_static.misses
+    scene = fit(clips[1], config=replace(CONFIG, steps=1), progress=False).scene
+    assert torch.cdist(scene.canonical.means, as_static.surface).amin(dim=1).max() < 2 * as_static.voxel
+
+
+def test_a_scene_too_small_to_be_drawn_is_an_input_error(clips):
+    c2w = clips[0].cameras.camera_to_world.clone()
+    c2w[:, :3, 3] *= 0.01
+    tiny = replace(clips[0], cameras=replace(clips[0].cameras, camera_to_world=c2w))
+    with pytest.raises(InputError, match="multiply all camera positions"):
+        fit(tiny, config=replace(CONFIG, steps=1), progress=False)
 
 
 def test_irregular_times_are_no_obstacle(clips):
@@ -216,15 +257,28 @@ def test_a_killed_construction_is_taken_up_and_ends_the_same(clips, tmp_path, mo
 
 def test_a_checkpoint_of_something_else_is_not_taken_up(clips, tmp_path, caplog):
     short, path = replace(CONFIG, steps=3), tmp_path / "state"
-    frames = gather_frames([clips[0]], size=64)
-    Checkpoint(path, replace(short, seed=1), frames).save({"step": 2})
-    assert Checkpoint(path, replace(short, seed=1), frames).load() == {"step": 2}
-    assert Checkpoint(path, short, frames).load() is None and "another construction" in caplog.text
+    tensors = [clips[0].rgb, clips[0].times]
+    Checkpoint(path, short, tensors).save({"step": 2})
+    assert Checkpoint(path, short, tensors).load() == {"step": 2}
+    assert Checkpoint(path, replace(short, seed=1), tensors).load() is None and "another construction" in caplog.text
+    assert Checkpoint(path, short, [clips[0].rgb, clips[0].times + 0.01]).load() is None
     path.write_bytes(b"junk")
-    assert Checkpoint(path, short, frames).load() is None and "cannot be read" in caplog.text
+    assert Checkpoint(path, short, tensors).load() is None and "cannot be read" in caplog.text
     assert len(fit(clips[0], config=short, checkpoint=path, progress=False).history) == 2
     with pytest.raises(InputError, match="is a folder"):
-        Checkpoint(tmp_path, short, frames)
+        Checkpoint(tmp_path, short, tensors)
+
+
+def test_a_static_clip_is_another_construction_than_the_same_frames_as_a_moving_one(clips, tmp_path, monkeypatch):
+    """Same frames, same config: but what is known to be one moment decides the result."""
+    short, path = replace(CONFIG, steps=4, gaussians=100), tmp_path / "state"
+    still = replace(clips[1], times=torch.full((16,), 0.5))
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(Checkpoint, "remove", lambda self: None)
+    fit([clips[0], still], config=short, checkpoint=path, progress=False)
+    expected = fit(clips[0], static_clip=still, config=short, progress=False)
+    got = fit(clips[0], static_clip=still, config=short, checkpoint=path, progress=False)
+    assert got.history == expected.history
 
 
 def test_loops_are_found_from_what_one_camera_sees_at_both_ends(clips):

@@ -135,7 +135,7 @@ def test_anchor_time_is_the_identity_whatever_was_learned():
     assert (module(gaussians, 0.8).means - gaussians.means).abs().max() > 1e-3
 
 
-def test_optional_heads_and_features():
+def test_optional_heads():
     module = disturbed(STHexPlane(predict_scale=False, predict_opacity=True, predict_color=True))
     gaussians = object_at(0.0)
     moved = module(gaussians, 0.7)
@@ -158,6 +158,9 @@ def test_features_gate_space_and_time_apart():
     features.z_s[3] += 1
     changed = (module.deltas(points, known, features)["position"] != after).any(dim=-1)
     assert changed[:, 3].all() and changed.sum() == 3
+    ring = features.temporal(torch.tensor([0.0, 1.0, 0.75]), periodic=True)
+    assert torch.equal(ring[0], ring[1]), "where the motion loops, time 1 is time 0"
+    assert torch.allclose(ring[2], features.z_t[:2].mean(dim=0)), "and between 0.5 and 1 lies what lies before 0"
     with pytest.raises(ValueError, match="features"):
         module.deltas(points, known)
     with pytest.raises(ValueError, match="features"):

@@ -136,6 +136,14 @@ def test_features_do_not_hinder_a_construction(moving):
     assert foreground_psnr(scene, truth) > 18
 
 
+def test_features_go_with_their_clip(moving):
+    clip = replace(moving, features=true_features(moving))
+    assert clip.resized(32).features is clip.features
+    assert torch.equal(clip[2:5].features.times, moving.times[2:5])
+    with pytest.raises(InputError, match="control nodes"):
+        fit(clip, config=replace(CONFIG, steps=1, deformation="hexplane"), progress=False)
+
+
 def test_a_scene_with_features_is_saved_with_them(moving, tmp_path):
     config = replace(CONFIG, steps=30, gaussians=200)
     scene = fit(replace(moving, features=true_features(moving)), config=config, progress=False).scene

@@ -280,6 +280,20 @@ def test_colours_of_spherical_harmonics_agree_with_the_twin(n, v, count):
         assert (fast[name] - value).norm() <= 1e-5 * value.norm(), name
 
 
+@pytest.mark.parametrize("function", [shade, shade_reference])
+def test_colours_that_are_not_numbers_are_refused(function):
+    sh = torch.zeros(5, 4, 3)
+    sh[2, 1, 1] = torch.nan
+    assert function(sh, torch.ones(5, 3), torch.zeros(1, 3)).isnan().sum() == 1
+    g = Gaussians(**{k: scene(5)[k] for k in NAMES[:4]}, sh=sh)
+    with pytest.raises(ValueError, match="colors holds NaN"):
+        render(g, cameras(1))
+    with pytest.raises(ValueError, match="sh must have shape"):
+        shade(sh[:3], torch.ones(5, 3), torch.zeros(1, 3))
+    with pytest.raises(ValueError, match="sh must have shape"):
+        shade(sh[:, :1], torch.ones(5, 3), torch.zeros(1, 3))
+
+
 @pytest.mark.parametrize("isa", ["base", "avx2", "avx512"])
 def test_instruction_sets_agree_on_colours(isa, tmp_path):
     theirs = computed_with(isa, "shaded(100, 2, 16)", tmp_path)
@@ -301,7 +315,7 @@ def test_measured_pairs_are_those_that_are_drawn():
     listed, evaluated, contributing = pairs
     assert contributing == int((drawn.alpha > 0).sum()) > 50
     assert contributing < evaluated and contributing < listed <= 37 * 37
-    assert min(seconds) >= 0
+    assert sum(seconds) > 0
 
 
 def test_instruction_set_is_known():

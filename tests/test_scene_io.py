@@ -10,7 +10,7 @@ from splat_fixtures import object_at
 from test_hexplane import disturbed, make_nodes, make_residual_nodes
 
 from orbit4d.errors import InputError
-from orbit4d.splat.gaussians import Gaussians4D
+from orbit4d.splat.gaussians import Gaussians, Gaussians4D
 from orbit4d.splat.hexplane import STHexPlane
 from orbit4d.splat.io import load_metadata, load_scene, save_scene
 from orbit4d.splat.trajectories import Trajectories
@@ -37,6 +37,15 @@ def test_round_trip_is_exact(tmp_path, name):
             assert torch.equal(getattr(a, field), getattr(b, field)), field
     if scene.deformation is not None:
         assert again.deformation.kind == name.split()[0] and again.deformation.config() == scene.deformation.config()
+
+
+def test_many_trajectories_and_a_large_world_load_again(tmp_path):
+    """What may be saved may be large where it must: as many paths as Gaussians, a box in world units."""
+    g = object_at(0.0)
+    canonical = Gaussians(**{k: v.repeat(8, *[1] * (v.ndim - 1)) for k, v in vars(g).items()})
+    for deformation in (Trajectories(count=6000), STHexPlane(center=(0.0, 5e4, 0.0), half_extent=6e4)):
+        path = save_scene(Gaussians4D(canonical=canonical, deformation=deformation), tmp_path / "s.safetensors")
+        assert len(load_scene(path).at(0.5)) == 6000
 
 
 @pytest.fixture

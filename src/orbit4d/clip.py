@@ -38,6 +38,11 @@ class SpatioTemporalFeatures:
     cameras: Cameras
     times: Tensor
 
+    def __getitem__(self, index: slice | list[int] | Tensor) -> SpatioTemporalFeatures:
+        return SpatioTemporalFeatures(
+            z_s=self.z_s[index], z_t=self.z_t[index], cameras=self.cameras[index], times=self.times[index]
+        )
+
 
 @dataclass(kw_only=True)
 class OrbitalClip:
@@ -51,7 +56,7 @@ class OrbitalClip:
         depth: optional (t, 1, h, w) camera-z in world units, 0 where alpha is 0.
         caption: what the clip shows.
         motion_magnitude: m of docs/conventions.md, if known.
-        features: optional transferred diffusion features.
+        features: optional transferred diffusion features, of these frames or of others of the same object.
     """
 
     rgb: Tensor
@@ -90,6 +95,7 @@ class OrbitalClip:
             depth=None if self.depth is None else self.depth[index],
             caption=self.caption,
             motion_magnitude=self.motion_magnitude,
+            features=self.features[index] if self.features and len(self.features.times) == len(self) else self.features,
         )
 
     def on_background(self, value: float = 1.0) -> Tensor:
@@ -123,6 +129,7 @@ class OrbitalClip:
             depth=depth,
             caption=self.caption,
             motion_magnitude=self.motion_magnitude,
+            features=self.features,
         )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from ..errors import InputError
 from ..files import atomic_path
 from .fit_config import FitConfig
-from .fit_frames import Frames
 
 _LOG = logging.getLogger(__name__)
 VERSION = 1
@@ -23,17 +23,16 @@ SECONDS = 10.0
 
 
 class Checkpoint:
-    """The file `path` for a construction of `frames` under `config`; another construction's file is not taken up."""
+    """The file `path` of a construction; `decides`: all tensors that, beside the config, decide how it goes. Another
+    construction's file is not taken up."""
 
-    def __init__(self, path: str | Path, config: FitConfig, frames: Frames) -> None:
+    def __init__(self, path: str | Path, config: FitConfig, decides: Iterable[Tensor]) -> None:
         self.path, self.saved = Path(path), time.monotonic()
         if self.path.is_dir():
             raise InputError(f"checkpoint: {self.path} is a folder; name a file")
         content = hashlib.sha256(f"{VERSION} {torch.__version__} {asdict(config)}".encode())
-        for tensor in (frames.premultiplied, frames.alpha, frames.times, frames.clip):
-            content.update(tensor.numpy().tobytes())
-        for tensor in (frames.cameras.camera_to_world, frames.cameras.intrinsics):
-            content.update(tensor.contiguous().numpy().tobytes())
+        for tensor in decides:
+            content.update(f"{tuple(tensor.shape)}".encode() + tensor.contiguous().numpy().tobytes())
         self.fingerprint = content.hexdigest()
 
     def load(self) -> dict | None:
@@ -41,7 +40,7 @@ class Checkpoint:
         if not self.path.is_file():
             return None
         try:
-            state = torch.load(self.path, weights_only=True)
+            state = torch.load(self.path, weights_only=True, map_location="cpu")
             fits = state["fingerprint"] == self.fingerprint
         except Exception:  # torch's reader of tensors raises almost anything for damaged files
             _LOG.warning("%s: cannot be read as a checkpoint; starting anew", self.path)

@@ -20,11 +20,13 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..clip import OrbitalClip, SpatioTemporalFeatures
+from ..cameras import Cameras
+from ..clip import ONE_MOMENT, OrbitalClip, SpatioTemporalFeatures
+from ..errors import InputError
 from .checkpoint import Checkpoint
 from .fit_config import FitConfig, LossWeights
 from .fit_frames import Frames, check_clips, gather_features, gather_frames, loops
-from .fit_inputs import find_start
+from .fit_inputs import Start, find_start
 from .fit_motion import Motion
 from .fit_optim import Canonical, LearningRates, build_optimizer, set_decay
 from .gaussians import Gaussians, Gaussians4D, Moved
@@ -32,6 +34,7 @@ from .hull import NEAR_FRAMES, Hull, hull_gaussians, moving_hull, random_gaussia
 from .lift import lift_features
 from .losses import anisotropy, dssim
 from .rasterize import render_batch
+from .reference import NEAR
 
 __all__ = ["FitConfig", "FitResult", "LearningRates", "LossWeights", "fit"]
 
@@ -74,20 +77,29 @@ def fit(
     """
     started = time.perf_counter()
     clips = [clips] if isinstance(clips, OrbitalClip) else list(clips)
-    config = config or FitConfig.for_size(max(clips[0].rgb.shape[-2:])) if clips else FitConfig()
+    config = config or FitConfig.for_size(max((max(clip.rgb.shape[-2:]) for clip in clips), default=256))
     everything = clips + ([static_clip] if static_clip is not None else [])
+    check_clips(clips)
     check_clips(everything)
-    size = min(config.size, max(clips[0].rgb.shape[-2:]))
+    size = min(config.size, max(max(clip.rgb.shape[-2:]) for clip in clips))
     frames = gather_frames(everything, size=size)
     start = find_start(clips, static_clip, size=size)
+    features = gather_features(everything)
+    if features is not None and config.deformation != "nodes":
+        raise InputError(
+            f'features: are lifted onto control nodes, but deformation is {config.deformation!r}; take "nodes", or leave '
+            "the clips' features out"
+        )
     generator = torch.Generator().manual_seed(config.seed)
     with _deterministic(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        anchor = start.anchor if start.anchor is not None else config.moving_anchor
-        if static_clip is not None or anchor is None:
-            hull = visual_hull(start.views, moving=static_clip is None, resolution=config.hull_resolution)
+        anchor = start.anchor if start.anchor is not None else _moving_anchor(frames.times, config)
+        if anchor is None or bool(start.still.all()) or static_clip is not None:
+            moving = static_clip is None and not bool(start.still.all())
+            hull = visual_hull(start.views, moving=moving, resolution=config.hull_resolution)
         else:
             hull = moving_hull(start.views, anchor=anchor, resolution=config.hull_resolution)
+        _check_distance(hull, frames.cameras)
         if config.init == "random":
             initial = random_gaussians(hull, count=config.gaussians, generator=generator)
         else:
@@ -98,15 +110,48 @@ def fit(
             hull,
             anchor=anchor,
             static=start.still,
-            features=gather_features(everything),
+            features=features,
             config=config,
             generator=generator,
             device=torch.device(device),
         )
-        history = trainer.run(
-            checkpoint=None if checkpoint is None else Checkpoint(checkpoint, config, frames), progress=progress
-        )
+        saved = None
+        if checkpoint is not None:
+            decides = [hull.surface, *_decisive(frames, start, features)]
+            saved = Checkpoint(checkpoint, config, decides)
+        history = trainer.run(checkpoint=saved, progress=progress)
     return FitResult(scene=trainer.scene(), history=history, seconds=time.perf_counter() - started)
+
+
+def _moving_anchor(times: Tensor, config: FitConfig) -> float | None:
+    """The moment that motion is tracked from where none is seen from several sides: `config.moving_anchor` of the clip, or
+    the nearest frame's time where there is a gap."""
+    if config.moving_anchor is None:
+        return None
+    first, last = float(times.min()), float(times.max())
+    anchor = first + config.moving_anchor * (last - first)
+    nearest = float(times[(times - anchor).abs().argmin()])
+    return anchor if abs(nearest - anchor) <= _frame_spacing(times) else nearest
+
+
+def _check_distance(hull: Hull, cameras: Cameras) -> None:
+    """Raise InputError where most of the object is too near to a camera to be drawn."""
+    _, depth = cameras.project(hull.surface.expand(len(cameras), -1, -1))
+    if float((depth < NEAR).float().mean(dim=1).max()) > 0.5:
+        raise InputError(
+            f"cameras: the object is {float(depth.median()):.2g} world units away, and nothing nearer than {NEAR} is "
+            "drawn; multiply all camera positions so that it is about 2 away"
+        )
+
+
+def _decisive(frames: Frames, start: Start, features: SpatioTemporalFeatures | None) -> list[Tensor]:
+    """Everything that decides a construction beside its config."""
+    tensors = [frames.premultiplied, frames.alpha, frames.times, frames.clip, start.still]
+    tensors += [frames.cameras.camera_to_world, frames.cameras.intrinsics]
+    if features is not None:
+        tensors += [features.z_s, features.z_t, features.times]
+        tensors += [features.cameras.camera_to_world, features.cameras.intrinsics]
+    return tensors
 
 
 @contextmanager
@@ -201,6 +246,7 @@ class Trainer:
             "generator": self.generator.get_state(),
             "torch_rng": torch.get_rng_state(),
             "step": self.step,
+            "reach": self.reach,
             "smoothed": self.smoothed,
             "history": self.history,
         }
@@ -215,14 +261,16 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_rng"])
-        self.step, self.smoothed, self.history = state["step"], state["smoothed"], state["history"]
+        self.step, self.reach = state["step"], state["reach"]
+        self.smoothed, self.history = state["smoothed"], state["history"]
 
     def _advance(self) -> dict | None:
         """One optimisation step; its figures every now and then."""
         step, fine = self.step, self.step >= self.coarse_steps
         if fine:
-            self._widen_window(step)
-            if self.features is not None and (step - self.coarse_steps) % self.config.lift_every == 0:
+            opened = self._widen_window(step)
+            due = (step - self.coarse_steps) % self.config.lift_every == 0 or opened
+            if self.features is not None and due:
                 self._lift(self.features)
         index = self._draw_frames(fine=fine).to(self.device)
         half = step < self.config.half_size_share * self.config.steps
@@ -251,18 +299,22 @@ class Trainer:
         )
         return self.history[-1]
 
-    def _widen_window(self, step: int) -> None:
-        """The times that the fine stage may see: from the anchor outwards, all after `widen_share` of its steps."""
+    def _widen_window(self, step: int) -> bool:
+        """The times that the fine stage may see: from the anchor outwards, all after `widen_share` of its steps.
+
+        True in the step in which the last of them come into sight.
+        """
         if self.anchor is None:
-            return
+            return False
         fine_steps = max(1, self.config.steps - self.coarse_steps)
         share = (step - self.coarse_steps + 1) / max(1.0, self.config.widen_share * fine_steps)
         if share >= 1:
-            self.reach = 1.0
-            return
+            opened, self.reach = self.reach < 1, 1.0
+            return opened
         farthest = 0.5 if self.motion.loop else max(self.anchor, 1 - self.anchor)
-        self.reach = share * farthest + self.motion.spacing
+        self.reach = min(share * farthest + self.motion.spacing, 0.999)
         self.motion.hold_outside(self.reach)
+        return False
 
     def _draw_frames(self, *, fine: bool) -> Tensor:
         count = self.config.frames_per_step
@@ -273,8 +325,8 @@ class Trainer:
             away = self.motion.distance(self.times, self.anchor)
             inside = inside & (away <= self.reach + 1e-6)
             fresh = inside & (away > self.reach - FRONTIER * self.motion.spacing)
-        if self.still and not bool(inside.any()):  # irregular times: the window has not reached a moving frame yet
-            return self._choose(self.static, count)
+        if not bool(inside.any()):  # irregular times: the window has not reached a moving frame yet
+            return self._choose(self._coarse_frames(), count)
         drawn = torch.rand(2, count, generator=self.generator)
         held = int((drawn[0] < self.config.static_share).sum()) if self.still else 0
         widening = self.reach < 1 and bool(fresh.any())
@@ -366,7 +418,7 @@ class Trainer:
 
 def _frame_spacing(times: Tensor) -> float:
     """Median distance in time of neighbouring frames, within [0.001, 0.5]."""
-    steps = times.unique().diff()
+    steps = (times / ONE_MOMENT).round().unique().diff() * ONE_MOMENT
     return float(steps.median().clamp(1e-3, 0.5)) if len(steps) else 0.5
 
 

@@ -57,7 +57,8 @@ class FitConfig:
     loop: bool | None = None
     """Whether the motion repeats, so that time 1 is time 0; None: found from frames of the two moments with one camera."""
     moving_anchor: float | None = 0.5
-    """Without a static orbit: the moment from which the motion is tracked; None: all frames are fitted at once."""
+    """Without a static orbit: where in the clip, from its first time to its last, the moment lies that motion is tracked from;
+    None: all frames are fitted at once."""
     widen_share: float = 0.7
     """Share of the fine steps over which the window of times widens; learning rates decay after it."""
     frontier_share: float = 0.7
@@ -96,14 +97,34 @@ class FitConfig:
     """The same seed, clips and thread count give the same scene."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "gaussians", "frames_per_step", "size", "nodes", "relocate_every"):
+        for name in (
+            "steps",
+            "gaussians",
+            "frames_per_step",
+            "size",
+            "hull_resolution",
+            "skinning_neighbors",
+            "graph_neighbors",
+            "lift_every",
+            "relocate_every",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 2 <= self.nodes <= 4096:
+            raise InputError(f"nodes: expected 2 to 4096, got {self.nodes}")
+        if len(self.spatial_resolutions) != len(self.temporal_resolutions):
+            raise InputError(
+                "spatial_resolutions and temporal_resolutions: expected as many levels, got "
+                f"{self.spatial_resolutions} and {self.temporal_resolutions}"
+            )
+        if self.moving_anchor is not None and not 0 <= self.moving_anchor <= 1:
+            raise InputError(f"moving_anchor: expected a share of the clip in [0, 1], got {self.moving_anchor}")
         for name in (
             "coarse_share",
             "coarse_share_moving",
             "widen_share",
             "static_share",
+            "frontier_share",
             "half_size_share",
             "relocate_share",
         ):

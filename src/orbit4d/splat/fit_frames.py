@@ -89,7 +89,7 @@ def gather_frames(clips: list[OrbitalClip], *, size: int) -> Frames:
         premultiplied=torch.cat([clip.rgb * clip.alpha for clip in clips]),
         alpha=torch.cat([clip.alpha for clip in clips]),
         cameras=cameras,
-        times=torch.cat([clip.times for clip in clips]),
+        times=torch.cat([clip.times for clip in clips]).float(),
         clip=torch.cat([torch.full((len(clip),), i) for i, clip in enumerate(clips)]),
     )
     return _cropped(frames)
@@ -107,15 +107,15 @@ def gather_features(clips: list[OrbitalClip]) -> SpatioTemporalFeatures | None:
         raise InputError(f"features: all clips' maps must have one shape, got {sorted(shapes)}")
     first = parts[0].cameras
     return SpatioTemporalFeatures(
-        z_s=standardized(torch.cat([p.z_s for p in parts])),
-        z_t=standardized(torch.cat([p.z_t for p in parts])),
+        z_s=standardized(torch.cat([p.z_s for p in parts]).float()),
+        z_t=standardized(torch.cat([p.z_t for p in parts]).float()),
         cameras=Cameras(
             camera_to_world=torch.cat([p.cameras.camera_to_world for p in parts]),
             intrinsics=torch.cat([p.cameras.resized(first.width, first.height).intrinsics for p in parts]),
             width=first.width,
             height=first.height,
         ),
-        times=torch.cat([p.times for p in parts]),
+        times=torch.cat([p.times for p in parts]).float(),
     )
 
 

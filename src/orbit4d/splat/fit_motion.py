@@ -104,8 +104,10 @@ class Motion:
     def restore(self, state: dict) -> None:
         """The reverse of `state`."""
         self.deformation.load_state_dict(state["deformation"])
+        device = self.guides.device
         self.guides, self.graph = state["guides"], state["graph"]
         self.skin = None if state["skin"] is None else Skinning(**state["skin"])
+        self.to(device)
 
     @torch.no_grad()
     def follow(self, means: Tensor) -> None:

@@ -51,8 +51,18 @@ class PointFeatures:
     z_t: Tensor
     times: Tensor
 
-    def temporal(self, times: Tensor) -> Tensor:
-        """(v, n, c_t) at `times` (v,), linear between the known ones and constant beyond them."""
+    def temporal(self, times: Tensor, *, periodic: bool = False) -> Tensor:
+        """(v, n, c_t) at `times` (v,), linear between the known ones and constant beyond them.
+
+        `periodic`: time 1 is time 0 again, so between the last known time before it and the first one after it too.
+        """
+        if periodic:
+            once = self.times < 1 - 1e-6 if float(self.times[0]) < 1 - 1e-6 else self.times >= 0
+            known, z_t, times = self.times[once], self.z_t[once], times % 1
+            known = torch.cat([known[-1:] - 1, known, known[:1] + 1])
+            z_t = torch.cat([z_t[-1:], z_t, z_t[:1]])
+            return PointFeatures(z_s=self.z_s, z_t=z_t, times=known).temporal(times)
+        times = times.to(self.times)
         upper = torch.searchsorted(self.times, times.contiguous()).clamp(1, max(len(self.times) - 1, 1))
         upper = upper.clamp_max(len(self.times) - 1)
         lower = (upper - 1).clamp_min(0)
@@ -211,7 +221,9 @@ class STHexPlane(nn.Module):
         encoded = self.encode(points, times)
         if features is not None:
             for name, gate in self.gates.items():
-                encoded = encoded * (1 + gate(features.z_s if name == "z_s" else features.temporal(times)))
+                encoded = encoded * (
+                    1 + gate(features.z_s if name == "z_s" else features.temporal(times, periodic=self.periodic))
+                )
         hidden = self.decoder(encoded)
         if anchored:
             hidden = hidden[:-1] - hidden[-1:]
@@ -327,9 +339,10 @@ class _Encode(torch.autograd.Function):
         ctx.sizes = (ctypes.c_int * len(planes))(*[s for x in planes[1::2] for s in (x.shape[3], x.shape[2])])
         ctx.shape = (len(unit), len(times), levels, channels, 0)
         ctx.save_for_backward(unit, times, *planes)
-        library().o4d_hexplane(
+        if not library().o4d_hexplane(
             *ctx.shape, ctx.sizes, pointers(planes), unit.data_ptr(), times.data_ptr(), out.data_ptr()
-        )
+        ):
+            raise MemoryError("ST-HexPlane: no memory")
         return out
 
     @staticmethod

@@ -25,6 +25,8 @@ MAX_HEADER_JSON = 2**20
 MAX_GAUSSIANS = 20_000_000
 MAX_SIZE = 4096
 """Largest number that a deformation's config may hold: planes of more cells, wider layers or more nodes are refused."""
+MAX_NUMBERS = {"count": MAX_GAUSSIANS, "center": 1e6, "half_extent": 1e6}
+"""Entries of the config that may hold larger numbers."""
 DEFORMATIONS: dict[str, type[STHexPlane] | type[ControlNodes] | type[Trajectories]] = {
     STHexPlane.kind: STHexPlane,
     ControlNodes.kind: ControlNodes,
@@ -133,14 +135,14 @@ def _check_moves(scene: Gaussians4D, path: Path) -> None:
         raise InputError(f"{path}: its deformation gives values that are not finite; write the file again")
 
 
-def _check_bounded(value: object, path: Path, depth: int = 0) -> None:
+def _check_bounded(value: object, path: Path, depth: int = 0, largest: float = MAX_SIZE) -> None:
     if isinstance(value, dict | list):
         if depth > 4 or len(value) > 64:
             raise InputError(f"{path}: the deformation's config is too large; the file is damaged")
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_bounded(item, path, depth + 1)
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= MAX_SIZE):
-        raise InputError(f"{path}: the deformation's config holds {value}, at most {MAX_SIZE} is read")
+        for name, item in value.items() if isinstance(value, dict) else zip([""] * len(value), value, strict=True):
+            _check_bounded(item, path, depth + 1, MAX_NUMBERS.get(name, largest))
+    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= largest):
+        raise InputError(f"{path}: the deformation's config holds {value}, at most {largest:.0f} is read")
 
 
 def _read_header(path: Path) -> dict:

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-ABI_VERSION = 7
+ABI_VERSION = 8
 _POINTER = ctypes.c_void_p
 _INT = ctypes.c_int
 
@@ -62,7 +62,7 @@ def library() -> ctypes.CDLL:
     core.o4d_skin.argtypes = [_INT] * 5 + [_POINTER] * 7
     core.o4d_skin_backward.restype = None
     core.o4d_skin_backward.argtypes = [_INT] * 5 + [_POINTER] * 10
-    core.o4d_hexplane.restype = None
+    core.o4d_hexplane.restype = ctypes.c_bool
     core.o4d_hexplane.argtypes = [_INT] * 5 + [_POINTER] * 5
     core.o4d_hexplane_backward.restype = ctypes.c_bool
     core.o4d_hexplane_backward.argtypes = [_INT] * 5 + [_POINTER] * 7

@@ -50,6 +50,8 @@ def shade(sh: Tensor, means: Tensor, positions: Tensor) -> Tensor:
 
     On the CPU in float32 the C++ core computes them and the gradient with respect to sh, unless others are asked for.
     """
+    if tuple(sh.shape) not in [(len(means), k, 3) for k in (4, 9, 16)]:
+        raise ValueError(f"sh must have shape ({len(means)}, 4|9|16, 3), got {tuple(sh.shape)}")
     if means.requires_grad or positions.requires_grad or not takes(sh, means, positions):
         return shade_reference(sh, means, positions)
     return _Shade.apply(sh, means, positions)  # type: ignore[return-value]

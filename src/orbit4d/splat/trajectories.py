@@ -50,6 +50,7 @@ class Trajectories(nn.Module):
 
     def displacements(self, times: Tensor) -> tuple[Tensor, Tensor]:
         """Translations and rotation vectors, (v, n, 3) each, at `times` (v,)."""
+        times = times.to(self.shifts)
         if self.anchor_time is not None:
             times = torch.cat([times, times.new_tensor([self.anchor_time])])
         at = times.clamp(0, 1) * (self.knots if self.periodic else self.knots - 1)
