@@ -311,7 +311,7 @@ class Trainer:
         if share >= 1:
             opened, self.reach = self.reach < 1, 1.0
             return opened
-        farthest = 0.5 if self.motion.loop else max(self.anchor, 1 - self.anchor)
+        farthest = max(self.anchor, 1 - self.anchor)
         self.reach = min(share * farthest + self.motion.spacing, 0.999)
         self.motion.hold_outside(self.reach)
         return False
@@ -322,7 +322,7 @@ class Trainer:
             return self._choose(self._coarse_frames(), count)
         inside = fresh = ~self.static
         if self.anchor is not None:
-            away = self.motion.distance(self.times, self.anchor)
+            away = (self.times - self.anchor).abs()
             inside = inside & (away <= self.reach + 1e-6)
             fresh = inside & (away > self.reach - FRONTIER * self.motion.spacing)
         if not bool(inside.any()):  # irregular times: the window has not reached a moving frame yet
@@ -340,7 +340,7 @@ class Trainer:
             return self.static
         if self.anchor is None:
             return ~self.static
-        near = self.motion.distance(self.times, self.anchor).argsort()[:NEAR_FRAMES]
+        near = (self.times - self.anchor).abs().argsort()[:NEAR_FRAMES]
         return torch.zeros_like(self.static).index_fill(0, near, True)
 
     def _choose(self, mask: Tensor, count: int) -> Tensor:

@@ -129,10 +129,9 @@ class Motion:
         assert isinstance(self.deformation, ControlNodes)
         z_t, times = features.z_t, features.times
         if anchor is not None:
-            known = (self.distance(times, anchor) <= reach + 1e-6).nonzero()[:, 0]
+            known = ((times - anchor).abs() <= reach + 1e-6).nonzero()[:, 0]
             if len(known):
-                nearest = torch.stack([self.distance(times[known], float(t)).argmin() for t in times])
-                z_t = z_t[known[nearest]]
+                z_t = z_t[known[(times[:, None] - times[known]).abs().argmin(dim=1)]]
         nodes = self.deformation
         nodes.z_s.copy_(features.z_s)
         nodes.z_t.copy_(z_t)
@@ -144,11 +143,6 @@ class Motion:
         paths = [self.deformation] if isinstance(self.deformation, Trajectories) else []
         for part in [*self.fields, *paths]:
             part.hold_outside(self.anchor, reach)
-
-    def distance(self, times: Tensor, middle: float) -> Tensor:
-        """How far `times` are from `middle`, the short way round where the motion loops."""
-        away = (times - middle).abs()
-        return torch.minimum(away, 1 - away) if self.loop else away
 
     @torch.no_grad()
     def guides_at(self, times: Tensor) -> Tensor:

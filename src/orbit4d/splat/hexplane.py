@@ -294,16 +294,10 @@ class STHexPlane(nn.Module):
 def held_knots(knots: int, middle: float, reach: float, *, periodic: bool) -> tuple[list[int], list[int]]:
     """Which of evenly spaced knots lie further than `reach` from the time `middle`, and for each the last one within."""
     cells = knots if periodic else knots - 1
-    low = math.floor((middle - reach) * cells + 1e-6)
-    high = math.ceil((middle + reach) * cells - 1e-6)
-    if not periodic:
-        low, high = max(low, 0), min(high, knots - 1)
-        outside = [k for k in range(knots) if not low <= k <= high]
-        return outside, [low if k < low else high for k in outside]
-    outside = list(range(high + 1, low + knots))
-    after = (len(outside) + 1) // 2
-    source = [high] * after + [low] * (len(outside) - after)
-    return [k % knots for k in outside], [k % knots for k in source]
+    low = max(math.floor((middle - reach) * cells + 1e-6), 0)
+    high = min(math.ceil((middle + reach) * cells - 1e-6), knots - 1)
+    outside = [k for k in range(knots) if not low <= k <= high]
+    return outside, [low if k < low else high for k in outside]
 
 
 def one_time(gaussians: Gaussians, time: float | Tensor) -> Tensor:
