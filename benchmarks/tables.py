@@ -84,13 +84,14 @@ def construction(report: dict, reports: dict) -> str:
     rows.sort(key=lambda row: row[1], reverse=True)
     worst = full["worst"]["asset"]
     rows.append(["**mean**", f"**{trio(full)}**", ""])
+    threads = "one thread" if report["threads"] == 1 else f"{report['threads']} threads"
     return f"""## 4D construction: twelve animated assets
 
 From one moving orbit and one static orbit (24 frames each, {report["size"]} pixels a side) to four cameras that no input shows, 15
 degrees above the orbits, at 24 times (`construction.py`). Whole / foreground / SSIM. The worst is "{worst}"; why, and how it looks,
 is said in [construction.md](construction.md#limits).
 
-{table(["asset", "96 frames of four other views", "seconds (CPU)"], rows)}"""
+{table(["asset", "96 frames of four other views", f"seconds with {threads} (CPU)"], rows)}"""
 
 
 def ablations(report: dict, reports: dict) -> str:
