@@ -145,7 +145,8 @@ def ladder(report: dict, reports: dict) -> str:
 
 Each rung replaces one more true stage by ours (`oracle_ladder.py`). *clip*: the frames that the construction was given, against
 the true orbit; *front* and *opposite*: the constructed scene. A prompt fixes neither pose nor phase, so scores of sampled
-rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM.
+rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM. Measured before construction tracked motion: with
+the true orbits, the first rung, it is better now (see above).
 
 """ + "\n\n".join(parts)
 
