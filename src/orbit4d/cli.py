@@ -118,7 +118,8 @@ def reconstruct(
     A clip is a folder with transforms.json (nerfstudio layout, with a `time` per frame), a transforms JSON file, a D-NeRF
     folder (transforms_train.json), or a folder rendered by Diffusion4D (multi_frame*.png). Cameras may circle, stand
     still or jump; frames at one time are used as such. Frames need an alpha channel or a uniform background.
-    If it is killed, the same command goes on where it was (from a hidden file beside --out, removed at the end).
+    If it is killed, the same command goes on where it was, up to ten seconds earlier (from a hidden file beside --out,
+    removed at the end).
 
     For example:
       orbit4d reconstruct out/clip --out out/fox                          one moving orbit

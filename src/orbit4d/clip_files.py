@@ -49,7 +49,9 @@ def resolve_frame(base: Path, name: object, source: Path) -> Path:
             )
         if found:
             return resolved
-    raise InputError(f"{source}: frame {name!r:.80} does not exist; cameras and frames disagree, render the clip again")
+    raise InputError(
+        f"{source}: names the file {name!r:.80}, which does not exist; put it beside the JSON file, or take its entry out"
+    )
 
 
 def load_frames(files: list[Path], source: Path) -> Tensor:
