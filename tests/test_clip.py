@@ -199,7 +199,7 @@ def _set(path: str, value: object) -> Callable[[dict], None]:
         (_set("frames", "all"), "non-empty list 'frames'"),
         (_set("frames.3", None), "frame 3"),
         (lambda d: d["frames"][3].pop("file_path"), "file_path"),
-        (_set("frames.3.file_path", "frame_999.png"), "cameras and frames disagree"),
+        (_set("frames.3.file_path", "frame_999.png"), "does not exist; put it beside"),
         (_set("frames.3.file_path", "../../secret.png"), "leaves the clip's folder"),
         (_set("frames.3.file_path", "/etc/passwd"), "leaves the clip's folder"),
         (_set("frames.2.transform_matrix", [[1, 2], [3, 4]]), "4 x 4"),

@@ -50,7 +50,7 @@ def resolve_frame(base: Path, name: object, source: Path) -> Path:
         if found:
             return resolved
     raise InputError(
-        f"{source}: names the file {name!r:.80}, which does not exist; put it beside the JSON file, or take its entry out"
+        f"{source}: file {name!r:.80} does not exist; put it beside the JSON file, or take its entry out"
     )
 
 
