@@ -49,9 +49,7 @@ def resolve_frame(base: Path, name: object, source: Path) -> Path:
             )
         if found:
             return resolved
-    raise InputError(
-        f"{source}: file {name!r:.80} does not exist; put it beside the JSON file, or take its entry out"
-    )
+    raise InputError(f"{source}: file {name!r:.80} does not exist; put it beside the JSON file, or take its entry out")
 
 
 def load_frames(files: list[Path], source: Path) -> Tensor:
