@@ -138,7 +138,7 @@ BAD = {
     "render over others": (["render", "I/turning.glb", "--out", "I/precious"], ["--out", "thesis.txt"]),
     "frames missing": (
         ["reconstruct", "I/broken_clip", "--out", "O"],
-        ["frame_003.png", "cameras and frames disagree"],
+        ["frame_003.png", "does not exist; put it beside"],
     ),
     "nothing to reconstruct": (["reconstruct", "--out", "O"], ["at least one clip"]),
     "no second clip": (["reconstruct", "I/clip", "I/absent", "--out", "O"], ["absent"]),
