@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -36,7 +36,10 @@ class Posed:
 
 @dataclass(kw_only=True)
 class Asset:
-    """A loaded file: primitives, node tree (`order`: parents first), skins and animations. `pose` evaluates it."""
+    """A loaded file: primitives, node tree (`order`: parents first), skins and animations. `pose` evaluates it.
+
+    `metadata` is what the file says of itself (title, author, copyright, generator, caption, ...): short strings by name.
+    """
 
     name: str
     primitives: list[Primitive]
@@ -44,6 +47,7 @@ class Asset:
     order: list[int]
     skins: list[Skin]
     animations: list[Animation]
+    metadata: dict[str, str] = field(default_factory=dict)
 
     @property
     def triangles(self) -> int:

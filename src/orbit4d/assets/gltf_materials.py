@@ -17,7 +17,11 @@ _IMAGE_EXTENSIONS = ("EXT_texture_webp", "EXT_texture_avif")
 
 @dataclass(kw_only=True)
 class Material:
-    """PBR-lite: linear base colour factor (4,), optional sRGB texture (h, w, 4) uint8, alpha mode, flags."""
+    """PBR-lite: linear base colour factor (4,), optional sRGB texture (h, w, 4) uint8, alpha mode, flags.
+
+    `emissive` (3,) is linear light that is added, times the sRGB `emissive_texture` (h, w, 4) where there is one, which is
+    sampled with the base colour's coordinates and sampler.
+    """
 
     color: np.ndarray
     texture: np.ndarray | None = None
@@ -28,6 +32,9 @@ class Material:
     alpha_mode: str = "OPAQUE"
     alpha_cutoff: float = 0.5
     unlit: bool = False
+    double_sided: bool = False
+    emissive: np.ndarray = field(default_factory=lambda: np.zeros(3, np.float32))
+    emissive_texture: np.ndarray | None = None
 
 
 class Materials:
