@@ -156,7 +156,10 @@ def test_keys_are_file_names(tmp_path: Path) -> None:
         save_sample(sample, tmp_path / "a.tar")
 
 
-@pytest.mark.parametrize("bad", [{"frames": 2}, {"orbits": 0}, {"outputs": ("depth", "depth")}, {"size": 4096}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"frames": 2}, {"orbits": 0}, {"outputs": ("depth", "depth")}, {"size": 4096}, {"light": "sun"}, {"seed": 0.5}],
+)
 def test_bad_plans_are_refused(bad: dict) -> None:
     with pytest.raises(InputError, match="expected"):
         RenderPlan(**bad)

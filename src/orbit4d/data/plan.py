@@ -18,6 +18,8 @@ Pair = tuple[int, int]
 """(view index, time index)."""
 Output = Literal["depth", "normals", "flow"]
 OUTPUTS: tuple[Output, ...] = ("depth", "normals", "flow")
+LIGHTS, FITS = ("studio", "random"), ("swept", "t0")
+LOOPS, ROOT_MOTIONS = ("loop", "once", "clamp"), ("auto", "keep", "remove")
 MAX_FRAMES = 120
 
 
@@ -66,8 +68,14 @@ class RenderPlan:
             ("seed", 0, 2**63 - 1),
         ]
         for name, low, high in ranges:
+            whole = name not in ("radius", "elevation", "fov")
+            if whole and not isinstance(getattr(self, name), int):
+                raise InputError(f"--{name}: expected a whole number, got {getattr(self, name)!r}")
             if not low <= getattr(self, name) <= high:
                 raise InputError(f"--{name}: expected {low:g} to {high:g}, got {getattr(self, name)}")
+        for name, words in (("light", LIGHTS), ("fit", FITS), ("loop", LOOPS), ("root_motion", ROOT_MOTIONS)):
+            if getattr(self, name) not in words:
+                raise InputError(f"--{name}: expected {', '.join(words)}, got {getattr(self, name)!r}")
         unknown = [o for o in self.outputs if o not in OUTPUTS]
         if unknown or len(set(self.outputs)) != len(self.outputs):
             raise InputError(f"--outputs: expected some of {', '.join(OUTPUTS)}, each once, got {list(self.outputs)}")
@@ -116,7 +124,8 @@ class RenderPlan:
                 f"{source}: expected the settings {', '.join(sorted(known))}; render again into a new folder"
             )
         try:
-            return RenderPlan(**(values | {"outputs": tuple(values["outputs"])}))
+            checked: dict[str, Any] = values | {"outputs": tuple(values["outputs"])}
+            return RenderPlan(**checked)
         except (InputError, TypeError) as error:
             raise InputError(f"{source}: {error}") from error
 
