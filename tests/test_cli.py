@@ -18,6 +18,7 @@ from PIL import Image
 import orbit4d
 from orbit4d import cli
 from orbit4d.cli import VERBS, main
+from orbit4d.cli_data import DATA_VERBS
 from orbit4d.clip import load_clip, save_clip
 from orbit4d.diffusion.pipeline import BUILT_IN
 
@@ -128,7 +129,7 @@ BAD = {
         ["export", "I/scene.safetensors", "O.mp4", "--frames", "1024", "--size", "2048"],
         ["--frames", "--size", "million pixels"],
     ),
-    "toybox seed": (["toybox", "--count", "1", "--seed", "-1", "--out", "O"], ["--seed", "-1"]),
+    "toybox seed": (["data", "toybox", "--count", "1", "--seed", "-1", "--out", "O"], ["--seed", "-1"]),
     "moving static": (["generate", "--static", "I/clip", "--out", "O"], ["--static", "clip", "0 to 1"]),
     "frames": (["render", "I/turning.glb", "--frames", "1", "--out", "O"], ["--frames", "1"]),
     "render size": (["render", "I/turning.glb", "--size", "0", "--out", "O"], ["--size", "0"]),
@@ -155,8 +156,8 @@ BAD = {
     "export suffix": (["export", "I/scene.safetensors", "O.obj"], [".obj", ".html", ".mp4"]),
     "export nothing": (["export", "I/absent.safetensors", "O.html"], ["absent.safetensors"]),
     "export over others": (["export", "I/scene.safetensors", "I/precious"], ["thesis.txt"]),
-    "count": (["toybox", "--count", "0", "--out", "O"], ["--count", "0"]),
-    "toybox onto a file": (["toybox", "--count", "1", "--out", "I/file"], ["file", "--out"]),
+    "count": (["data", "toybox", "--count", "0", "--out", "O"], ["--count", "0"]),
+    "toybox onto a file": (["data", "toybox", "--count", "1", "--out", "I/file"], ["file", "--out"]),
     "train without data": (["train", "small", "--out", "O"], ["--data", "small"]),
     "train on nothing": (["train", "small", "--data", "I/absent", "--out", "O"], ["absent", "missing"]),
     "train half": (["train", "tiny", "--steps", "5", "--out", "O"], ["--steps", "--stage"]),
@@ -184,23 +185,51 @@ def test_bad_input_is_one_line(
     assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
 
 
-@pytest.mark.parametrize("argv", [["fly"], ["generate"], ["render"], ["generate", "--out", "x", "--seed", "one"]])
-def test_usage_errors_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+USAGE = {
+    "no such verb": (["fly"], ["fly", "generate"]),
+    "nothing": ([], ["generate", "reconstruct", "orbit4d --help"]),
+    "missing": (["render"], ["ASSET, --out DIR", "orbit4d render --help"]),
+    "unknown option": (["export", "a", "b", "--sed", "3"], ["--sed", "orbit4d export --help"]),
+    "no number": (["generate", "--out", "x", "--seed", "one"], ["--seed", "expected INT", "'one'"]),
+    "no optional number": (["generate", "--out", "x", "--motion", "much"], ["--motion", "expected FLOAT", "'much'"]),
+    "no value": (["generate", "--out", "x", "--prompt"], ["--prompt"]),
+    "no choice": (["render", "a", "--out", "x", "--fit", "big"], ["--fit", "'swept', 't0'", "'big'"]),
+    "data alone": (["data"], ["toybox", "orbit4d data --help"]),
+    "data verb": (["data", "shard"], ["DIR, --out DIR", "orbit4d data shard --help"]),
+    "data choice": (
+        ["data", "render", "--out", "x", "--light", "sun"],
+        ["--light", "'sun'", "orbit4d data render --help"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", USAGE)
+def test_usage_errors_are_one_line(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    argv, words = USAGE[case]
     assert main(argv) == 2
-    assert capsys.readouterr().err
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("orbit4d: error: ") and captured.out == ""
+    for word in words:
+        assert word in lines[0]
 
 
-@pytest.mark.parametrize("verb", [None, *VERBS])
-def test_help_teaches(verb: str | None, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([verb, "--help"] if verb else ["--help"]) == 0
+EVERY_VERB = [(), *((name,) for name in VERBS), ("data",), *(("data", name) for name in DATA_VERBS)]
+
+
+@pytest.mark.parametrize("words", EVERY_VERB, ids=" ".join)
+def test_help_teaches(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--help"]) == 0
     text = capsys.readouterr().out
-    assert f"orbit4d {verb or 'generate'} " in text.split("usage:", 1)[1].split("\n", 1)[1], "no example"
+    verb = (VERBS | {f"data {name}": v for name, v in DATA_VERBS.items()}).get(" ".join(words))
     if verb is None:
-        assert all(name in text for name in VERBS)
+        assert all(name in text for name in (DATA_VERBS if words else VERBS))
     else:
         assert "For example:" in text
-        explained = {p.arg_name for p in docstring_parser.google.parse(getattr(cli, verb).__doc__).params}
-        named = {name.removesuffix("_") for name in inspect.signature(getattr(cli, verb)).parameters}
+        example = f"orbit4d {' '.join(words)} "
+        assert example in text.split("usage:", 1)[1].split("\n", 1)[1], "no example"
+        explained = {p.arg_name for p in docstring_parser.google.parse(verb.__doc__ or "").params}
+        named = {name.removesuffix("_") for name in inspect.signature(verb).parameters}
         assert {name.removesuffix("_") for name in explained} == named, "an option without help"
 
 
@@ -213,8 +242,8 @@ def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     def interrupted(out: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.VERBS, "toybox", interrupted)
-    assert main(["toybox", "--out", "x"]) == 130
+    monkeypatch.setitem(cli.VERBS, "export", interrupted)
+    assert main(["export", "--out", "x"]) == 130
     assert capsys.readouterr().err.strip() == "orbit4d: interrupted"
 
 

@@ -13,7 +13,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 from .errors import InputError
 
 OptionalText = Annotated[str | None, arg(metavar="TEXT")]
-Names = Annotated[tuple[str, ...], arg(metavar="NAME ...")]
+Names = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(none)")]
 OptionalFile = Annotated[Path | None, arg(metavar="FILE")]
 OptionalFolder = Annotated[Path | None, arg(metavar="DIR")]
 OptionalClip = Annotated[Path | None, arg(metavar="CLIP")]
@@ -21,7 +21,7 @@ OptionalNumber = Annotated[float | None, arg(metavar="NUMBER")]
 OptionalCount = Annotated[int | None, arg(metavar="N")]
 Folder = Annotated[Path, arg(metavar="DIR")]
 Clip = Annotated[Path, arg(metavar="CLIP")]
-Clips = Annotated[Positional[tuple[Path, ...]], arg(metavar="CLIP ...")]
+Clips = Annotated[Positional[tuple[Path, ...]], arg(metavar="CLIP ...", help_behavior_hint="(required)")]
 Scene = Annotated[Path, arg(metavar="SCENE")]
 
 DESCRIPTION = """Text, an image or a static 3D asset in; a dynamic 3D Gaussian model that plays in any browser out.
@@ -34,6 +34,8 @@ From your own animated asset:
   orbit4d reconstruct out/clip --out out/fox
   orbit4d render fox.glb --trajectory front --out out/front
   orbit4d evaluate out/fox/scene.safetensors --against out/front
+
+Training data and models of your own: orbit4d data --help, orbit4d train --help
 
 `orbit4d VERB --help` explains each verb."""
 
@@ -289,21 +291,8 @@ def train(
     print(f"weights: {weights}")
 
 
-def toybox(out: Folder, count: int = 25, seed: int = 0) -> None:
-    """Make animated, captioned GLB assets from a seed: training data, test fixtures and demo inputs without licences.
-
-    For example:
-      orbit4d toybox --count 10 --seed 1 --out out/toybox
-
-    Args:
-        out: Folder to write; what an earlier run with the same seed wrote there is kept.
-        count: Number of assets.
-        seed: The same seed gives the same assets.
-    """
-    from .assets.toybox import write_toybox
-
-    write_toybox(out, count=count, seed=seed)
-    print(f"{count} assets in {out}")
+def data() -> None:
+    """Make training data: toybox, render, curate and shard; `orbit4d data --help` lists them."""
 
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -313,21 +302,26 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "export": export,
     "train": train,
-    "toybox": toybox,
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0, 2 for bad input or usage (one line on stderr), 130 when interrupted."""
-    import tyro
+    from .cli_data import DATA_DESCRIPTION, DATA_VERBS
+    from .cli_parse import parse
 
-    if (sys.argv[1:] if argv is None else argv) == ["--version"]:
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments == ["--version"]:
         from .report import versions
 
         print("orbit4d", versions()["orbit4d"])
         return 0
     try:
-        tyro.extras.subcommand_cli_from_dict(VERBS, prog="orbit4d", description=DESCRIPTION, args=argv)
+        if arguments[:1] == ["data"]:
+            call = parse(DATA_VERBS, arguments[1:], prog="orbit4d data", description=DATA_DESCRIPTION)
+        else:
+            call = parse(VERBS | {"data": data}, arguments, prog="orbit4d", description=DESCRIPTION)
+        call()
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
@@ -337,7 +331,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("orbit4d: interrupted", file=sys.stderr)
         return 130
-    except SystemExit as error:  # tyro: 0 after --help, 2 after a usage error
+    except SystemExit as error:  # after --help
         return error.code if isinstance(error.code, int) else 2
     return 0
 

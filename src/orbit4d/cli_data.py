@@ -1,0 +1,215 @@
+"""The verbs of `orbit4d data`: from animated assets to curated training clips. Each is a thin layer over one function."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from .cli_parse import Verbs
+
+Folder = Annotated[Path, arg(metavar="DIR")]
+OptionalFolder = Annotated[Path | None, arg(metavar="DIR")]
+OptionalFile = Annotated[Path | None, arg(metavar="FILE")]
+OptionalText = Annotated[str | None, arg(metavar="TEXT")]
+OptionalCount = Annotated[int | None, arg(metavar="N")]
+Names = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(none)")]
+Inputs = Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT ...", help_behavior_hint="(required)")]
+
+DATA_DESCRIPTION = """From animated assets to curated 4D training clips. Every step resumes where it was stopped.
+
+  orbit4d data toybox --count 1000 --out toys                 assets from a seed, if you have none
+  orbit4d data render toys more/*.glb --out data              every animation as orbit, static orbit and front clip
+  orbit4d data curate data                                    keep or drop each, with the reason; see data/curation/report.html
+  orbit4d data shard data --out shards                        WebDataset tars
+  orbit4d train small --data shards --out runs/mine           a model trained on them
+
+`orbit4d data VERB --help` explains each verb."""
+
+
+def toybox(out: Folder, count: int = 25, seed: int = 0, workers: OptionalCount = None, report: bool = False) -> None:
+    """Make animated, captioned GLB assets from a seed: training data, test fixtures and demo inputs without licences.
+
+    DIR receives toy_000000.glb and so on, and manifest.json with the captions.
+
+    For example:
+      orbit4d data toybox --count 1000 --out toys
+      orbit4d data toybox --count 50 --seed 7 --report --out toys
+
+    Args:
+        out: Folder to write; what an earlier run with the same seed wrote there is kept.
+        count: Number of assets; kinds and motions take turns.
+        seed: The same seed gives the same assets.
+        workers: Processes; as many as there are cores when absent.
+        report: Also render DIR/report: contact sheets and what the assets are made of.
+    """
+    from .assets.toybox import write_toybox
+
+    write_toybox(out, count=count, seed=seed, workers=workers)
+    print(f"{count} assets in {out}")
+    if report:
+        from .data.toybox_report import write_toybox_report
+
+        print(f"open {write_toybox_report(out)} in a browser")
+
+
+def render(
+    inputs: Inputs,
+    /,
+    out: Folder,
+    size: int = 256,
+    frames: int = 24,
+    orbits: int = 1,
+    rows: int = 1,
+    columns: int = 1,
+    outputs: tuple[Literal["depth", "normals", "flow"], ...] = ("depth",),
+    light: Literal["studio", "random"] = "studio",
+    elevation: float = 0.0,
+    fit: Literal["swept", "t0"] = "swept",
+    loop: Literal["loop", "once", "clamp"] = "loop",
+    supersample: int = 2,
+    animations: Literal["all", "first"] = "all",
+    captions: OptionalFile = None,
+    hide: Names = (),
+    objaverse_root: OptionalFolder = None,
+    seed: int = 0,
+    workers: OptionalCount = None,
+    timeout: float = 120.0,
+    memory_gib: float = 4.0,
+    ray: OptionalText = None,
+    retry_failed: bool = False,
+) -> None:
+    """Render every animation of many assets: orbit, static orbit and front clip, as samples in DIR/samples.
+
+    Each asset is read and rendered in a process of its own that is watched: one that crashes, hangs or needs too much memory
+    costs only itself. DIR/manifest.jsonl has a line for every input, rendered or failed, with its reason. The same command
+    continues a run that was stopped; nothing is rendered twice.
+
+    For example:
+      orbit4d data render assets/ --out data                              all .glb and .gltf files in a folder
+      orbit4d data render a.glb list.txt --size 128 --orbits 8 --out data
+      orbit4d data render assets/ --outputs depth normals flow --light random --out data
+      orbit4d data render objaverse:all --objaverse-root ~/.objaverse --ray auto --out /shared/data
+
+    Args:
+        inputs: Assets (.glb, .gltf), folders of them, text files with a path a line, or objaverse:UID.
+        out: Folder to write; one that an earlier run with the same settings wrote is continued.
+        size: Side of the frames in pixels.
+        frames: Frames of a clip; the last view of an orbit is its first again.
+        orbits: Phase-shifted orbits: K views of every moment.
+        rows: Moments seen from all views; the first is time 0, the static orbit.
+        columns: Views from which all times are rendered; the first is the front.
+        outputs: What is stored besides colour and alpha.
+        light: studio: one fixed light. random: another light for every animation, drawn from the seed.
+        elevation: Height of the cameras in degrees above the horizon.
+        fit: swept: the sphere that the whole motion sweeps fills the frame. t0: the largest side at time 0 is 1.
+        loop: loop: whole repetitions of a short animation. once: exactly one. clamp: 23/24 s at its own speed.
+        supersample: Samples along the side of a pixel; 1 is quicker and has jagged edges.
+        animations: All animations of a file, or only its first.
+        captions: Table of captions (.tsv, .csv or .json); what lies beside the assets is found by itself.
+        hide: Meshes to leave out, by name (* and ? allowed). @alternatives keeps one of the accessories on each joint.
+        objaverse_root: Local copy of Objaverse (its hf-objaverse-v1 folder) for objaverse: inputs.
+        seed: Seed of random lights.
+        workers: Processes; as many as there are cores when absent.
+        timeout: Seconds that one animation may take.
+        memory_gib: Memory that one asset may take.
+        ray: Render on a Ray cluster: its address, auto, or local.
+        retry_failed: Render again what failed before.
+    """
+    from .data.engine import render_assets
+    from .data.plan import RenderPlan
+
+    plan = RenderPlan(
+        frames=frames,
+        size=size,
+        supersample=supersample,
+        elevation=elevation,
+        orbits=orbits,
+        rows=rows,
+        columns=columns,
+        outputs=outputs,
+        light=light,
+        fit=fit,
+        loop=loop,
+        seed=seed,
+    )
+    summary = render_assets(
+        inputs,
+        out=out,
+        plan=plan,
+        captions=captions,
+        animations=animations,
+        hide=hide,
+        objaverse_root=objaverse_root,
+        workers=workers,
+        timeout=timeout,
+        memory_gib=memory_gib,
+        ray=ray,
+        retry_failed=retry_failed,
+    )
+    print(f"{summary}; next: orbit4d data curate {out}")
+
+
+def curate(
+    folder: Annotated[Positional[Path], arg(metavar="DIR")],
+    /,
+    still: float = 0.95,
+    violent: float = 0.4,
+    captioner: OptionalText = None,
+    report: bool = True,
+    workers: OptionalCount = None,
+) -> None:
+    """Keep or drop every rendered animation by Diffusion4D's rules, with the measured values beside each decision.
+
+    DIR/curation.jsonl has a line for every input, kept or dropped, with its reason; DIR/curation/report.html shows
+    histograms and contact sheets. Other thresholds take seconds: what was measured is remembered.
+
+    For example:
+      orbit4d data curate data
+      orbit4d data curate data --violent 0.3 --captioner Salesforce/blip-image-captioning-base
+
+    Args:
+        folder: What `orbit4d data render` wrote.
+        still: Drop when the front view at 1/4 and at 1/2 of the time both resemble the one at 0 more than this (SSIM).
+        violent: Drop when either resembles it less than this.
+        captioner: Model that words captions from the frames: its name at Hugging Face, or a folder.
+        report: Write the report's page and pictures.
+        workers: Processes; as many as there are cores when absent.
+    """
+    from .data.curate import curate_folder
+    from .data.curation import CurationRules
+
+    rules = CurationRules(still=still, violent=violent)
+    print(curate_folder(folder, rules=rules, captioner=captioner, report=report, workers=workers))
+    if report:
+        print(f"open {folder / 'curation' / 'report.html'} in a browser")
+
+
+def shard(
+    folder: Annotated[Positional[Path], arg(metavar="DIR")],
+    /,
+    out: Folder,
+    shard_mib: int = 256,
+    seed: int = 0,
+    include_dropped: bool = False,
+) -> None:
+    """Pack the kept samples into WebDataset tars, shuffled once, with checksums and an index.
+
+    For example:
+      orbit4d data shard data --out shards
+      orbit4d train small --data shards --out runs/mine
+
+    Args:
+        folder: What `orbit4d data curate` decided on.
+        out: Folder to write; shards that an earlier run finished are kept.
+        shard_mib: Size of a shard.
+        seed: Seed of the order.
+        include_dropped: Pack what curation dropped, too.
+    """
+    from .data.shards import write_shards
+
+    print(f"{write_shards(folder, out=out, shard_mib=shard_mib, seed=seed, include_dropped=include_dropped)} in {out}")
+
+
+DATA_VERBS: Verbs = {"toybox": toybox, "render": render, "curate": curate, "shard": shard}
