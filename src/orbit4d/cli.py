@@ -175,7 +175,7 @@ def render(
         size: Side of the frames in pixels.
         azimuth: First view in degrees, counter-clockwise seen from above; 0 looks at the asset's front.
         elevation: Height of the camera in degrees above the horizon.
-        animation: Name or number of the animation; the first when absent.
+        animation: Name or number of the animation; the first when absent. A wrong name lists what there is.
         fit: swept: the sphere that the whole motion sweeps fills the frame. t0: the largest side at time 0 is 1.
         loop: loop: whole repetitions of a short animation. once: exactly one. clamp: 23/24 s at its own speed, last
             pose held.

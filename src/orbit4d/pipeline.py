@@ -176,6 +176,7 @@ def reconstruct(
             clips = [c.resized(size) for c in clips]
             if static_clip is not None:
                 static_clip = _read(static_clip, static=True).resized(size)
+                moment_of(static_clip, argument="--static-clip")
 
         # 2. Construct the dynamic Gaussians
         scene, fit_report = _construct(
