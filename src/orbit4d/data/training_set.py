@@ -17,6 +17,7 @@ from tqdm import tqdm
 from ..cameras import Orbit
 from ..errors import InputError
 from ..files import atomic_path
+from .sample import Sample
 from .vocabulary import KAYKIT_ANIMATIONS, NAMES, captions, motion_words
 
 FRAMES = 24
@@ -125,3 +126,24 @@ def render_training_set(
             meta = {"key": source.key, "captions": source.captions, "kind": source.kind}
             with atomic_path(target) as temporary, open(temporary, "wb") as handle:
                 np.savez(handle, frames=frames, pairs=np.array(pairs, dtype=np.int16), meta=json.dumps(meta))
+
+
+def motion_magnitude(sample: Sample) -> float:
+    """m of a sample: its first orbit against the same views at the static time, composited on white.
+
+    Raises InputError when it lacks frames of either.
+    """
+    from .dataset import sample_orbits
+
+    still_time = int(sample.meta.get("static_time", 0))
+    total, orbit = 0.0, sample_orbits(sample)[0]
+    for view, time in orbit:
+        moving, still = (_on_white(sample.rgba(pair)) for pair in ((view, time), (view, still_time)))
+        total += float(((moving - still) ** 2).mean())
+    return total / len(orbit)
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    """(h, w, 3) float64 in [0, 1]."""
+    values = rgba / 255
+    return values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
