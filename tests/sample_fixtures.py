@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,12 @@ from orbit4d.data.sample import Sample, encode_frame, save_sample
 from orbit4d.data.training_set import motion_magnitude
 
 
+@dataclass
 class _Frame:
-    depth: np.ndarray | None = None
+    rgba: np.ndarray
+    depth: np.ndarray | None
     normals: np.ndarray | None = None
     flow: np.ndarray | None = None
-
-    def __init__(self, rgba: np.ndarray, depth: np.ndarray | None) -> None:
-        self.rgba, self.depth = rgba, depth
 
 
 def disc_sample(plan: RenderPlan, *, key: str, radius: float = 6, green: int = 200, kind: str = "disc") -> Sample:
