@@ -16,7 +16,7 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -253,7 +253,7 @@ class _InputCache:
                         continue
 
     def __enter__(self) -> _InputCache:
-        self._handle = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 (closed by __exit__)
+        self._handle = open(self.path, "a", encoding="utf-8")
         return self
 
     def __exit__(self, *exception: object) -> None:
