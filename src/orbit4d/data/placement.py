@@ -76,15 +76,22 @@ def place(
         return Placement(scale=1 / extent, centre=(low + high) / 2, drift=zero)
     travel = clouds[-1].mean(0) - clouds[0].mean(0)
     centre, radius = _sphere(np.concatenate(clouds))
-    alone = max(_sphere(cloud)[1] for cloud in clouds)
-    if root_motion == "remove" or (
-        root_motion == "auto" and played > 0 and radius > 1.5 * alone and np.linalg.norm(travel) > 0.3 * alone
-    ):
+    if root_motion == "remove" or (root_motion == "auto" and played > 0 and _wanders(clouds, travel, radius)):
         drift = travel / max(played, 1e-6)
         clouds = [cloud - s * drift for cloud, s in zip(clouds, moments, strict=True)]
         centre, radius = _sphere(np.concatenate(clouds))
         return Placement(scale=FRAME_RADIUS / radius, centre=centre, drift=drift)
     return Placement(scale=FRAME_RADIUS / radius, centre=centre, drift=zero)
+
+
+def _wanders(clouds: list[np.ndarray], travel: np.ndarray, radius: float) -> bool:
+    """Whether the object travels so far that the sphere of its whole path is over 1.5 times that of its largest pose."""
+    least = max(float(np.ptp(cloud, axis=0).max()) for cloud in clouds) / 2  # no sphere around that pose is smaller
+    distance = float(np.linalg.norm(travel))
+    if radius <= 1.5 * least or distance <= 0.3 * least:
+        return False
+    alone = max(_sphere(cloud)[1] for cloud in clouds)
+    return radius > 1.5 * alone and distance > 0.3 * alone
 
 
 def _drawn(asset: Asset) -> np.ndarray:
@@ -94,12 +101,25 @@ def _drawn(asset: Asset) -> np.ndarray:
 
 
 def _sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre and radius of a small enclosing sphere (Badoiu-Clarkson iterations; within about 1 % of the smallest)."""
+    """Centre and radius of a small enclosing sphere (Badoiu-Clarkson iterations; within about 1 % of the smallest).
+
+    Each iteration needs the farthest point. While the centre is within `reach` of `base`, that is one of the points that
+    were within 2 reach of the farthest from `base`: usually a small part, so the others are looked at only now and then.
+    """
     centre = (points.min(0) + points.max(0)) / 2
-    for i in range(1, 60):
-        far = points[int(((points - centre) ** 2).sum(1).argmax())]
-        centre = centre + (far - centre) / (i + 1) ** 1.2 * 0.5
-    return centre, float(np.sqrt(((points - centre) ** 2).sum(1).max()))
+    base, reach, rim = centre, -1.0, points
+    for i in range(1, 61):
+        if np.linalg.norm(centre - base) > reach:
+            base = centre
+            away = points - base
+            distances = np.sqrt(np.einsum("ij,ij->i", away, away))
+            farthest = float(distances.max())
+            reach = 0.1 * farthest
+            rim = points[distances >= (1 - 1e-4) * farthest - 2 * reach]
+        squares = ((rim - centre) ** 2).sum(1)
+        if i < 60:
+            centre = centre + (rim[int(squares.argmax())] - centre) / (i + 1) ** 1.2 * 0.5
+    return centre, float(np.sqrt(squares.max()))
 
 
 def find_animation(asset: Asset, wanted: int | str | None) -> int | None:
