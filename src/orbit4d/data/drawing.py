@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from ..assets.gltf import Asset
+from .lighting import Lighting
 from .plan import Pair, RenderPlan
-from .sample import RenderedFrame
+from .render import Frame, Renderer, iter_grid
+from .renderer import FAR
 
 
 @dataclass(kw_only=True)
 class Drawing:
-    """The frames of an animation, drawn as they are taken; what their light is; the camera-z that depth is scaled to."""
+    """The frames of an animation, drawn as they are taken; their light; the camera-z that depth is scaled to."""
 
-    frames: Iterator[tuple[Pair, RenderedFrame]]
-    lighting: Mapping[str, Any]
+    frames: Iterator[tuple[Pair, Frame]]
+    lighting: Lighting
     depth_max: float
 
 
@@ -26,8 +25,6 @@ class Drawer:
     """One OpenGL context that draws what `plan` asks for; a context manager. Raises InputError where there is no OpenGL."""
 
     def __init__(self, plan: RenderPlan) -> None:
-        from .render import Renderer
-
         self.plan = plan
         self.renderer = Renderer(size=plan.size, supersample=plan.supersample)
 
@@ -38,28 +35,24 @@ class Drawer:
         self.renderer.__exit__(*exception)
 
     def draw(self, asset: Asset, animation: int, *, seed: int) -> Drawing:
-        """One animation; `seed` decides its light where the plan's is random."""
-        from .render import FAR
-
+        """One animation; `seed` decides its light where the plan's is random. Raises InputError for what cannot be posed."""
+        plan, pairs = self.plan, self.plan.pairs()
+        lighting = Lighting.random(seed) if plan.light == "random" else Lighting()
+        drawn = iter_grid(
+            asset,
+            cameras=plan.cameras(),
+            times=plan.times(),
+            pairs=pairs,
+            animation=animation,
+            size=plan.size,
+            fit=plan.fit,
+            loop=plan.loop,
+            root_motion=plan.root_motion,
+            lighting=lighting,
+            outputs=plan.outputs,
+            supersample=plan.supersample,
+            renderer=self.renderer,
+        )
         # A swept object stays within 1 of the centre; Diffusion4D's may go anywhere that is drawn.
-        depth_max = self.plan.radius + 1 if self.plan.fit == "swept" else FAR
-        return Drawing(frames=self._frames(asset, animation), lighting={}, depth_max=depth_max)
-
-    def _frames(self, asset: Asset, animation: int) -> Iterator[tuple[Pair, RenderedFrame]]:
-        from .render import _pose, place
-
-        plan, cameras, times = self.plan, self.plan.cameras(), self.plan.times()
-        placed = place(asset, animation, fit=plan.fit, loop=plan.loop, root_motion=plan.root_motion)
-        for j in range(plan.frames):
-            pairs = [pair for pair in plan.pairs() if pair[1] == j]
-            _pose(self.renderer, asset, animation, placed, u=times[j], loop=plan.loop)
-            for pair in pairs:
-                yield pair, _Frame(*self.renderer.draw(cameras, pair[0], with_depth="depth" in plan.outputs))
-
-
-@dataclass
-class _Frame:
-    rgba: np.ndarray
-    depth: np.ndarray | None
-    normals: np.ndarray | None = None
-    flow: np.ndarray | None = None
+        depth_max = plan.radius + 1 if plan.fit == "swept" else FAR
+        return Drawing(frames=((pairs[k], frame) for k, frame in drawn), lighting=lighting, depth_max=depth_max)

@@ -153,7 +153,7 @@ def _sample(asset: Asset, i: int, *, source: Source, settings: Settings, drawer:
         "depth_max": drawing.depth_max,
         "plan": plan.digest(),
         "orbits": [[list(pair) for pair in plan.orbit(k)] for k in range(plan.orbits)],
-        "lighting": drawing.lighting,
+        "lighting": drawing.lighting.to_dict(),
         "input": source.input,
         "animation": i,
         "animation_name": base["animation_name"],
