@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from orbit4d.data.dataset import measured_motion
 from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample import Sample, encode_frame, save_sample
-from orbit4d.data.training_set import motion_magnitude
 
 
 @dataclass
@@ -48,7 +48,7 @@ def disc_sample(plan: RenderPlan, *, key: str, radius: float = 6, green: int = 2
         "depth_max": 4.0,
     }
     sample = Sample(key=key, meta=meta, members=members)
-    sample.meta["motion_magnitude"] = motion_magnitude(sample)
+    sample.meta["motion_magnitude"] = measured_motion(sample)
     return sample
 
 

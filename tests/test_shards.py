@@ -64,7 +64,7 @@ def test_index_tells_counts_captions_and_motion(folder, tmp_path):
     _write(folder, tmp_path / "out", include_dropped=True)
     index = json.loads((tmp_path / "out" / "index.json").read_text())
     assert index["samples"] == 7 and index["kinds"] == {"disc": 7}
-    assert index["captions"] == {"total": 14, "distinct": 2, "sources": {"unknown": 14}}
+    assert index["captions"] == {"total": 14, "distinct": 2, "sources": {"render": 14}}
     assert index["plan"] == json.loads((folder / "plan.json").read_text())
     assert index["motion"]["samples"] == 7 and len(index["motion"]["log_m_quantiles"]) == 21
     assert (

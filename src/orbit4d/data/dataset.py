@@ -109,6 +109,25 @@ def sample_orbits(sample: Sample | LatentClip) -> list[list[Pair]]:
     return [diagonal]
 
 
+def measured_motion(sample: Sample) -> float:
+    """m of a sample: its first orbit against the same views at the static time, composited on white.
+
+    Raises InputError when it lacks frames of either.
+    """
+    still_time = int(sample.meta.get("static_time", 0))
+    total, orbit = 0.0, sample_orbits(sample)[0]
+    for view, time in orbit:
+        moving, still = (_on_white(sample.rgba(pair)) for pair in ((view, time), (view, still_time)))
+        total += float(((moving - still) ** 2).mean())
+    return total / len(orbit)
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    """(h, w, 3) float64 in [0, 1]."""
+    values = rgba / 255
+    return values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
+
+
 def rows(sample: Sample | LatentClip) -> dict[int, list[Pair]]:
     """time -> its pairs, of the times at which every view was rendered."""
     views, there = range(len(sample.meta["camera_to_world"])), set(sample.pairs)

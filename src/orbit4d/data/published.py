@@ -25,9 +25,9 @@ from ..clip import OrbitalClip, load_clip, with_foreground
 from ..clip_files import load_diffusion4d, load_frames
 from ..errors import InputError
 from ..files import atomic_path
+from .dataset import measured_motion
 from .plan import Pair
 from .sample import MAX_SIDE, Sample, encode_frame, save_sample
-from .training_set import motion_magnitude
 
 SAME_TIME = 1e-4
 SAME_CAMERA = 1e-4
@@ -287,7 +287,7 @@ def sample_from_clips(
         meta["front_view"] = pairs_of["front"][0][0]
     sample = Sample(key=key, meta=meta, members=members)
     if {"orbit", "static"} <= set(pairs_of) and {(i, meta["static_time"]) for i, _ in pairs_of["orbit"]} <= set(pairs):
-        meta["motion_magnitude"] = motion_magnitude(sample)
+        meta["motion_magnitude"] = measured_motion(sample)
     if record:
         filled = {name: meta[name] for name in ("captions", "kind", "motion_magnitude")}
         record = record | filled | {"status": "rendered", "sample": f"samples/{key}.tar", "frames": len(pairs)}

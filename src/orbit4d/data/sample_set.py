@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from .sample import MAX_MEMBER, MAX_MEMBERS, MAX_SAMPLE, Sample, load_sample, sa
 
 FORMAT, VERSION = "orbit4d-shards", 1
 MAX_INDEX = 2 * 2**30
+LATENT_INDEX = "clips.json"
 SMALLEST_MOTION = 1e-6
 """m below this counts as this, so that its logarithm exists."""
 _BLOCK = 512
@@ -39,15 +41,24 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,160}")
 
 @dataclass(kw_only=True, frozen=True, slots=True)
 class Entry:
-    """One sample's place. `length` None: the whole file. `overrides` go over its metadata (what curation decided)."""
+    """One sample's place. `length` None: the whole file. `overrides` go over its metadata (what curation decided).
+    `sha256`: of its bytes, where that is on record.
+    """
 
     key: str
     file: Path
     offset: int = 0
     length: int | None = None
+    sha256: str | None = None
     kind: str | None = None
     motion_magnitude: float | None = None
     overrides: dict[str, Any] = field(default_factory=dict)
+
+    def identity(self) -> str:
+        """Changes when the sample does; without reading it."""
+        state = None if self.sha256 else self.file.stat()
+        known = self.sha256 if state is None else f"{state.st_size} {state.st_mtime_ns}"
+        return hashlib.sha256(json.dumps([self.key, known, self.overrides], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(kw_only=True)
@@ -153,6 +164,7 @@ def _entry(folder: Path, line: dict[str, Any]) -> Entry:
     return Entry(
         key=line["key"],
         file=sample_file(folder, line),
+        sha256=line.get("sha256"),
         kind=line.get("kind"),
         motion_magnitude=line.get("motion_magnitude"),
         overrides=overrides(line),
@@ -215,6 +227,7 @@ def _shard_entries(folder: Path) -> list[Entry]:
                 file=file,
                 offset=sample["offset"],
                 length=sample["length"],
+                sha256=sample.get("sha256"),
                 kind=sample.get("kind"),
                 motion_magnitude=sample.get("motion_magnitude"),
             )
@@ -314,12 +327,20 @@ class LatentStore:
 
 
 def open_latents(folder: str | Path, *, autoencoder: str | None = None) -> LatentStore:
-    """The latent clips that `diffusion.train_autoencoder.encode_training_set` wrote to `folder`.
+    """The latent clips that `diffusion.train_autoencoder.encode_training_set` wrote to `folder`: those that `clips.json`
+    lists, for clips of other data may lie beside them, or without it all.
 
     Raises InputError when there are none, or one is of another `autoencoder` (a digest; None: of another than the first).
     """
     folder = Path(folder)
-    files = sorted(folder.glob("*.safetensors"))
+    listed = folder / LATENT_INDEX
+    if listed.is_file():
+        keys = parse_json(listed.read_bytes(), source=listed)
+        if not isinstance(keys, list) or not all(isinstance(k, str) and _KEY.fullmatch(k) for k in keys):
+            raise InputError(f"{listed}: expected a list of keys; delete it and encode again")
+        files = [folder / f"{key}.safetensors" for key in keys]
+    else:
+        files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise InputError(
             f"{folder}: expected latent clips (*.safetensors), found none; run `orbit4d train` with --stage latents first"

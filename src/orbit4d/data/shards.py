@@ -139,7 +139,12 @@ def _plan(folder: Path, *, limit: int, seed: int, include_dropped: bool) -> list
         filled += size
     out = []
     for number, group in enumerate(groups):
-        text = json.dumps([VERSION, [[line["key"], line.get("sha256"), overrides(line)] for line in group]])
+        text = json.dumps(
+            [
+                VERSION,
+                [[line["key"], line.get("sha256"), line.get("caption_sources"), overrides(line)] for line in group],
+            ]
+        )
         digest = hashlib.sha256(text.encode()).hexdigest()
         out.append(_Planned(name=f"shard-{number:06d}.tar", lines=group, sources=digest))
     return out
@@ -152,6 +157,10 @@ def _write_shard(folder: Path, out: Path, shard: _Planned) -> dict[str, Any]:
             for line in shard.lines:
                 samples.append(_add_sample(tar, sample_file(folder, line), line))
         size, digest = temporary.stat().st_size, _sha256(temporary)
+        with open(temporary, "rb") as handle:
+            for sample in samples:
+                handle.seek(sample["offset"])
+                sample["sha256"] = hashlib.sha256(handle.read(sample["length"])).hexdigest()
     return {"file": shard.name, "bytes": size, "sha256": digest, "sources": shard.sources, "samples": samples}
 
 
@@ -173,7 +182,7 @@ def _add_sample(tar: tarfile.TarFile, file: Path, line: dict[str, Any]) -> dict[
         "kind": sample.meta.get("kind"),
         "motion_magnitude": sample.meta.get("motion_magnitude"),
         "captions": sample.captions,
-        "captions_from": str(sample.meta.get("captions_from", "unknown")),
+        "caption_sources": [str(name) for name in line.get("caption_sources") or ["render"] * len(sample.captions)],
     }
 
 
@@ -187,7 +196,7 @@ class _Captions:
         for sample in record["samples"]:
             self.total += len(sample["captions"])
             self.distinct.update(sample["captions"])
-            self.sources[sample["captions_from"]] += len(sample["captions"])
+            self.sources.update(sample["caption_sources"])
 
     def to_json(self) -> dict[str, Any]:
         return {"total": self.total, "distinct": len(self.distinct), "sources": dict(sorted(self.sources.items()))}
