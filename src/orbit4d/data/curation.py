@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -27,6 +28,17 @@ SIDE = 256
 """SSIM is taken at this size, whatever was rendered: Diffusion4D's thresholds belong to it."""
 COVERED = 0.5
 """Alpha above which a pixel is the object's."""
+MEASURES = (
+    "ssim_quarter",
+    "ssim_half",
+    "front_step_max",
+    "coverage_mean",
+    "coverage_min",
+    "coverage_max",
+    "border_max",
+    "colour_spread",
+    "motion_magnitude",
+)
 MEASURES_VERSION = 1
 """Raised whenever a measure changes its meaning, so that stored ones are taken again."""
 
@@ -187,7 +199,7 @@ def _front_measures(sample: Sample) -> dict[str, float]:
     nearest = [min(range(len(front)), key=lambda i: (round(abs(times[front[i]] - t), 9), -i)) for t in (0.25, 0.5)]
     start, quarter, half = (_resized(frames[i]) for i in (0, *nearest))
     values = ssim(torch.cat([start, start]), torch.cat([quarter, half])).tolist()
-    steps = [float(np.square(b - a).mean()) for a, b in zip(frames, frames[1:], strict=False)]
+    steps = [float(np.square(b - a).mean()) for a, b in pairwise(frames)]
     return {"ssim_quarter": values[0], "ssim_half": values[1], "front_step_max": max(steps, default=0.0)}
 
 
