@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 420, 220
-LEFT, RIGHT, TOP, BOTTOM = 44, 12, 22, 36
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 38, 36
+PLANE_WIDTH, PLANE_HEIGHT = 870, 452
 BINS = 40
 MAX_POINTS = 4000
+
+Point = tuple[float, float]
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -56,13 +59,13 @@ def histogram(
             if n:
                 parts.append(_rect(name, left, y(base + n), wide, y(base) - y(base + n)))
     ticks = _decades(low, high) if log else [low + (high - low) * i / 4 for i in range(5)]
-    parts += [_text(x(t), HEIGHT - BOTTOM + 15, f"{t:g}", anchor="middle") for t in ticks]
+    parts += [_text(x(t), HEIGHT - BOTTOM + 15, _plain(t), anchor="middle") for t in ticks]
     parts.append(f'<path class="axis" d="M{LEFT} {TOP + plot_h}H{WIDTH - RIGHT}"/>')
-    for i, t in enumerate(thresholds):
+    for t in thresholds:
         at = x(t.value)
         end, shift = ("end", -4) if at > WIDTH / 2 else ("start", 4)
-        parts.append(f'<path class="limit" d="M{at:.1f} {TOP - 4}V{TOP + plot_h}"/>')
-        parts.append(_text(at + shift, TOP + 6 + 13 * (i % 2), t.label, anchor=end, kind="limit-text"))
+        parts.append(f'<path class="limit" d="M{at:.1f} {TOP - 14}V{TOP + plot_h}"/>')
+        parts.append(_text(at + shift, TOP - 6, t.label, anchor=end, kind="limit-text"))
     parts.append(_text(LEFT + plot_w / 2, HEIGHT - 4, axis, anchor="middle"))
     spoken = f"{title}: {len(kept)} kept and {len(dropped)} dropped. " + " ".join(
         f"{t.label} {t.value:g}." for t in thresholds
@@ -71,36 +74,43 @@ def histogram(
 
 
 def ssim_plane(
-    kept: Sequence[tuple[float, float]], dropped: Sequence[tuple[float, float]], *, static: float, violent: float
+    kept: Sequence[Point], dropped: Sequence[Point], elsewhere: Sequence[Point], *, static: float, violent: float
 ) -> str:
-    """An SVG of SSIM at 1/2 over SSIM at 1/4, with the regions that the static and the violent rule drop."""
-    side, low = 420, min([0.2, violent, *(min(p) for p in (*kept, *dropped))])
+    """An SVG of SSIM at 1/2 over SSIM at 1/4, with the regions that the static and the violent rule drop.
+
+    `dropped` by one of these two rules; `elsewhere` were dropped by another, whatever their SSIM.
+    """
+    low = min([0.2, violent, *(min(p) for p in (*kept, *dropped, *elsewhere))])
     low = max(-1.0, math.floor(low * 10) / 10)
-    plot = side - LEFT - RIGHT - 14
-    x = lambda v: LEFT + (v - low) / (1 - low) * plot  # noqa: E731
-    y = lambda v: TOP + (1 - v) / (1 - low) * plot  # noqa: E731
+    plot_w, plot_h = PLANE_WIDTH - LEFT - RIGHT - 10, PLANE_HEIGHT - TOP - BOTTOM
+    x = lambda v: LEFT + 10 + (v - low) / (1 - low) * plot_w  # noqa: E731
+    y = lambda v: TOP + (1 - v) / (1 - low) * plot_h  # noqa: E731
     parts = [
         _rect("region", x(static), y(1), x(1) - x(static), y(static) - y(1)),
         f'<path class="region" d="M{x(low):.1f} {y(1):.1f}H{x(violent):.1f}V{y(violent):.1f}H{x(1):.1f}V{y(low):.1f}'
         f'H{x(low):.1f}Z"/>',
     ]
-    ticks = [low + i * 0.2 for i in range(int((1 - low) / 0.2 + 1e-6) + 1)]
-    for t in ticks:
+    for t in [low + i * 0.2 for i in range(int((1 - low) / 0.2 + 1e-6) + 1)]:
         parts.append(f'<path class="grid" d="M{x(low):.1f} {y(t):.1f}H{x(1):.1f}M{x(t):.1f} {y(low):.1f}V{y(1):.1f}"/>')
         parts.append(_text(x(t), y(low) + 15, f"{t:.1f}", anchor="middle"))
-        parts.append(_text(LEFT - 6, y(t) + 4, f"{t:.1f}", anchor="end"))
-    for name, points in (("kept", kept), ("dropped", dropped)):
+        parts.append(_text(x(low) - 6, y(t) + 4, f"{t:.1f}", anchor="end"))
+    for name, points in (("elsewhere", elsewhere), ("kept", kept), ("dropped", dropped)):
         step = max(1, math.ceil(len(points) / MAX_POINTS))
-        parts += [f'<circle class="{name}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="3"/>' for a, b in points[::step]]
-    parts.append(_text(x(violent) - 6, y(1) + 16, "violent", anchor="end", kind="limit-text"))
-    parts.append(_text(x(1), y(1) - 6, f"static (both above {static:g})", anchor="end", kind="limit-text"))
-    parts.append(_text(x((1 + low) / 2), y(low) + 31, "SSIM of the front view at 1/4", anchor="middle"))
+        parts += [f'<circle class="{name}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="3.5"/>' for a, b in points[::step]]
+    parts.append(_text(x(low) + 8, y(1) + 16, f"violent: either below {violent:g}", anchor="start", kind="limit-text"))
+    parts.append(_text(x(1), y(1) - 6, f"static: both above {static:g}", anchor="end", kind="limit-text"))
     parts.append(
-        f'<text transform="rotate(-90 12 {y((1 + low) / 2):.0f})" x="12" y="{y((1 + low) / 2):.0f}" text-anchor="middle">'
-        "SSIM at 1/2</text>"
+        _text(x((1 + low) / 2), y(low) + 31, "SSIM of the front view at 1/4 against its start", anchor="middle")
     )
-    spoken = f"Each animation by its two SSIMs: {len(kept)} kept, {len(dropped)} dropped."
-    return _svg(parts, title="SSIM at 1/4 and at 1/2", spoken=spoken, width=side, height=int(y(low)) + 38)
+    middle = y((1 + low) / 2)
+    parts.append(
+        f'<text transform="rotate(-90 12 {middle:.0f})" x="12" y="{middle:.0f}" text-anchor="middle">SSIM at 1/2</text>'
+    )
+    spoken = (
+        f"Each animation by its two SSIMs: {len(kept)} kept, {len(dropped)} dropped as static or violent, "
+        f"{len(elsewhere)} dropped by another rule."
+    )
+    return _svg(parts, title="SSIM at 1/4 and at 1/2", spoken=spoken, width=PLANE_WIDTH, height=PLANE_HEIGHT)
 
 
 def bar(parts: Sequence[tuple[str, int, str]]) -> str:
@@ -132,10 +142,15 @@ def _text(x: float, y: float, text: str, *, anchor: str, kind: str = "") -> str:
     return f'<text{name} x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(text)}</text>'
 
 
-def _grid_y(most: int, y) -> str:
+def _grid_y(most: int, y: Callable[[float], float]) -> str:
     step = max(1, math.ceil(most / 4))
     lines = [f'<path class="grid" d="M{LEFT} {y(n):.1f}H{WIDTH - RIGHT}"/>' for n in range(step, most + 1, step)]
     return "".join(lines) + "".join(_text(LEFT - 6, y(n) + 4, str(n), anchor="end") for n in range(0, most + 1, step))
+
+
+def _plain(value: float) -> str:
+    """0.00001, not 1e-05."""
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _decades(low: float, high: float) -> list[float]:

@@ -170,13 +170,15 @@ def _figures(kept: Sequence[Line], dropped: Sequence[Line], *, rules: CurationRu
     """The figures of all animations that were measured."""
     groups = [[line["measures"] for line in group if line["measures"]] for group in (kept, dropped)]
     of = lambda name: [[m[name] for m in group] for group in groups]  # noqa: E731
-    planes = [[(m["ssim_quarter"], m["ssim_half"]) for m in group] for group in groups]
+    planes: list[list[tuple[float, float]]] = [[], [], []]
+    for line in (*kept, *dropped):
+        place = 0 if line["rule"] is None else 1 if line["rule"] in ("static", "violent") else 2
+        if line["measures"]:
+            planes[place].append((line["measures"]["ssim_quarter"], line["measures"]["ssim_half"]))
     limits = [
-        Threshold(value=rules.violent_ssim, label="violent below"),
-        Threshold(value=rules.static_ssim, label="static above"),
+        Threshold(value=rules.violent_ssim, label=f"violent below {rules.violent_ssim:g}"),
+        Threshold(value=rules.static_ssim, label=f"static above {rules.static_ssim:g}"),
     ]
-    motion = [v for group in of("motion_magnitude") for v in group]
-    top = 10 ** max(-1.0, float(-(-len(str(int(max(motion, default=0) * 10))) // 1) - 1)) if motion else 0.1
     figures = [
         ssim_plane(*planes, static=rules.static_ssim, violent=rules.violent_ssim),
         histogram(
@@ -185,7 +187,7 @@ def _figures(kept: Sequence[Line], dropped: Sequence[Line], *, rules: CurationRu
         histogram(
             *of("ssim_half"), title="SSIM at 1/2 against the start", axis="SSIM", low=0, high=1, thresholds=limits
         ),
-        histogram(*of("motion_magnitude"), title="Motion magnitude m", axis="m", low=1e-5, high=top, log=True),
+        histogram(*of("motion_magnitude"), title="Motion magnitude m", axis="m", low=1e-5, high=1, log=True),
         histogram(
             *of("coverage_min"),
             title="Smallest share of a frame covered",
@@ -193,7 +195,7 @@ def _figures(kept: Sequence[Line], dropped: Sequence[Line], *, rules: CurationRu
             low=1e-4,
             high=1,
             log=True,
-            thresholds=[Threshold(value=max(rules.empty, 1e-4), label="nearly empty below")],
+            thresholds=[Threshold(value=max(rules.empty, 1e-4), label=f"nearly empty below {rules.empty:g}")],
         ),
         histogram(
             *of("border_max"),
@@ -202,7 +204,7 @@ def _figures(kept: Sequence[Line], dropped: Sequence[Line], *, rules: CurationRu
             low=1e-3,
             high=1,
             log=True,
-            thresholds=[Threshold(value=max(rules.border, 1e-3), label="leaves the frame above")],
+            thresholds=[Threshold(value=max(rules.border, 1e-3), label=f"leaves the frame above {rules.border:g}")],
         ),
     ]
     return "".join(f"<figure>{figure}</figure>" for figure in figures)
@@ -248,37 +250,42 @@ def _evenly_by_motion(lines: Sequence[Line], count: int) -> list[Line]:
 
 
 def _save_sheet(path: Path, folder: Path, groups: Mapping[str, Sequence[Line]]) -> None:
-    """A PNG of the groups' strips, three in a row, each under its key and m, and the reason where there is one."""
-    across, width, height = 3, THUMBNAILS * THUMBNAIL_SIDE + 12, THUMBNAIL_SIDE + 46
+    """A PNG of the groups' strips, three in a row, each over its key and m, and the reason where there is one."""
+    across, width, height = 3, THUMBNAILS * THUMBNAIL_SIDE + 16, THUMBNAIL_SIDE + 62
     rows = sum(-(-len(group) // across) for group in groups.values())
-    sheet = Image.new("RGB", (across * width, max(1, rows) * height + 30 * max(1, len(groups))), "white")
-    draw, font, large, top = ImageDraw.Draw(sheet), ImageFont.load_default(11), ImageFont.load_default(16), 0
+    sheet = Image.new("RGB", (across * width, rows * height + 32 * max(1, len(groups))), "white")
+    draw, font, large, top = ImageDraw.Draw(sheet), ImageFont.load_default(12), ImageFont.load_default(17), 0
     for name, group in groups.items():
-        draw.text((6, top + 6), f"{name} ({len(group)})", fill="black", font=large)
-        top += 30
+        draw.text((8, top + 6), f"{name} ({len(group)})", fill="black", font=large)
+        top += 32
         for i, line in enumerate(group):
-            left = i % across * width + 6
+            left = i % across * width + 8
             strip = thumbnail_path(folder, line["key"])
             if strip.is_file():
                 with Image.open(strip, formats=("WEBP",)) as image:
                     sheet.paste(image.convert("RGB"), (left, top))
-            m = line["motion_magnitude"]
-            draw.text(
-                (left, top + THUMBNAIL_SIDE + 2), _fitting(line["key"], width - 80, font), fill="black", font=font
-            )
-            if m is not None:
-                draw.text((left + width - 76, top + THUMBNAIL_SIDE + 2), f"m {m:.4f}", fill="black", font=font)
-            reason = _fitting((line["reason"] or "").encode("ascii", "replace").decode(), width - 14, font)
-            draw.text((left, top + THUMBNAIL_SIDE + 18), reason, fill="#a33b00", font=font)
+            m = "" if line["motion_magnitude"] is None else f"   m {line['motion_magnitude']:.4f}"
+            key = _wrapped(line["key"], width - 100, font)[0]
+            draw.text((left, top + THUMBNAIL_SIDE + 2), key + m, fill="black", font=font)
+            reason = (
+                (line["reason"] or "").encode("ascii", "replace").decode()
+            )  # the font holds no other letters for sure
+            text = "\n".join(_wrapped(reason, width - 16, font)[:2])
+            draw.multiline_text((left, top + THUMBNAIL_SIDE + 19), text, fill="#a33b00", font=font, spacing=2)
             top += height if i % across == across - 1 or i == len(group) - 1 else 0
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
 
 
-def _fitting(text: str, width: int, font: Any) -> str:
-    """The text, cut where it would be wider than `width` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
+def _wrapped(text: str, width: int, font: Any) -> list[str]:
+    """Lines of at most `width` pixels, broken at spaces; a longer word is cut."""
+    lines = [""]
+    for word in text[:400].split():
+        while font.getlength(word) > width:
+            word = word[: int(len(word) * 0.9)]
+        longer = f"{lines[-1]} {word}".strip()
+        if font.getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
