@@ -17,7 +17,8 @@ from tqdm import tqdm
 from ..cameras import Orbit
 from ..errors import InputError
 from ..files import atomic_path
-from .vocabulary import KAYKIT_ANIMATIONS, NAMES, captions, motion_words
+from .vocabulary import KAYKIT_ANIMATIONS, NAMES, motion_words
+from .wordings import combine
 
 FRAMES = 24
 
@@ -65,7 +66,7 @@ def vocabulary_sources(assets: Path) -> list[ClipSource]:
             if unwanted or name in seen or animation.duration <= 0.05 or "out_of_water" in name.lower():
                 continue
             seen.add(name)
-            words = captions(names, motion_words(name))
+            words = combine(names, motion_words(name))
             sources.append(ClipSource(path=path, animation=index, captions=words, kind=names[0]))
     return sources
 
