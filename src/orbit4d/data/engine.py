@@ -24,7 +24,7 @@ from typing import Any, Literal
 from tqdm import tqdm
 
 from ..errors import InputError
-from .isolate import Limits, Pool
+from .isolate import MAX_WORKERS, Limits, Pool
 from .jobs import Job, Outcome, Settings, start_rendering, supervise
 from .manifest import Line, Manifest, make_record
 from .plan import RenderPlan
@@ -98,6 +98,8 @@ def render_assets(
     limits = Limits(timeout=timeout, memory_gib=memory_gib)
     if animations not in ("all", "first"):
         raise InputError(f"--animations: expected all or first, got {animations!r}")
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise InputError(f"--workers: expected 1 to {MAX_WORKERS}, got {workers}")
     sources = find_sources(inputs, objaverse_root=objaverse_root)
     settings = Settings(
         out=Path(out).resolve(),

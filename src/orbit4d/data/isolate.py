@@ -37,6 +37,7 @@ Handler = Callable[[Any, Emit], None]
 POLL_SECONDS = 0.1
 START_SECONDS = 300.0
 START_ATTEMPTS = 3
+MAX_WORKERS = 1024
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _NEAR_LIMIT = 0.8
 
@@ -84,8 +85,8 @@ class Pool:
     """
 
     def __init__(self, start: Callable[[Any], Handler], common: Any, *, workers: int, limits: Limits) -> None:
-        if not 1 <= workers <= 1024:
-            raise InputError(f"--workers: expected 1 to 1024, got {workers}")
+        if not 1 <= workers <= MAX_WORKERS:
+            raise ValueError(f"a pool has 1 to {MAX_WORKERS} workers, not {workers}")
         self.limits, self.count = limits, workers
         self._setup = pickle.dumps((start, common, limits.bytes))
         self._workers: list[_Worker] = []
@@ -278,7 +279,7 @@ def resident_bytes(pid: int) -> int:
 def serve(descriptor: int, lifeline: int) -> None:
     """A worker's whole life: called in a fresh interpreter by `Pool`."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
+    _end_with_parent(lifeline)
     connection = Connection(descriptor)
 
     def emit(body: dict[str, Any]) -> None:
@@ -310,8 +311,20 @@ def serve(descriptor: int, lifeline: int) -> None:
 
 
 def _end_with_parent(lifeline: int) -> None:
-    os.read(lifeline, 1)  # nothing is ever written: this returns when the other end is closed, by a dead parent too
-    os._exit(1)
+    """End this process when the other end of `lifeline` is closed, as it is by a parent's death of any kind.
+
+    The kernel's signal comes even while native code hangs with Python's lock held; the thread is for systems without it.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+    def watch() -> None:
+        os.read(lifeline, 1)  # nothing is ever written
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _limit_memory(limit: int) -> None:

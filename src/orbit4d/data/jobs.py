@@ -98,7 +98,7 @@ def render_source(
         add(make_record(**known, key=source.stem, cause="unreadable", reason=_reason(error, source)))
         return lines
     asset.metadata = source.facts | asset.metadata
-    names = [_name(asset, i) for i in range(len(asset.animations))]
+    names = [animation.name for animation in asset.animations]
     known["animations"] = len(names)
     wanted = [i for i in range(len(names)) if settings.animations == "all" or i == 0]
     tell({"opened": {"animations": names, "wanted": wanted}})
@@ -115,7 +115,7 @@ def render_source(
 def _animation(asset: Asset, i: int, *, source: Source, settings: Settings, drawer: Drawer, known: Record) -> Record:
     """The manifest line of one animation, its sample written."""
     started, key = time.perf_counter(), source.key(i)
-    base = make_record(**known, key=key, animation=i, animation_name=_name(asset, i))
+    base = make_record(**known, key=key, animation=i, animation_name=asset.animations[i].name)
     duration = asset.animations[i].duration
     if not duration > 0:
         reason = f"{source.input}: animation {i} lasts {duration:g} s, nothing moves in it"
@@ -177,10 +177,6 @@ def motion_magnitude(sample: Sample, plan: RenderPlan) -> float:
 def _on_white(rgba: np.ndarray) -> np.ndarray:
     values = rgba.astype(np.float32) / 255
     return values[..., :3] * values[..., 3:] + (1 - values[..., 3:])
-
-
-def _name(asset: Asset, i: int) -> str:
-    return " ".join(asset.animations[i].name.split())[:200]
 
 
 def _seed(plan: RenderPlan, key: str) -> int:

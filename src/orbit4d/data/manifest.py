@@ -146,7 +146,8 @@ class Manifest:
         for offset, size, record in _records(self._handle, self.path):
             self._remember(offset, size, record)
             end = offset + size
-        self._handle.truncate(end)
+        if self._handle.seek(0, os.SEEK_END) > end:
+            self._handle.truncate(end)
         self._end = end
         self._synced = time.monotonic()
 

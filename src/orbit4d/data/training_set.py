@@ -14,7 +14,8 @@ from typing import Any
 from ..errors import InputError
 from ..files import atomic_path
 from .plan import RenderPlan
-from .vocabulary import KAYKIT_ANIMATIONS, NAMES, captions, motion_words
+from .vocabulary import KAYKIT_ANIMATIONS, NAMES, motion_words
+from .wordings import combine
 
 PLAN = RenderPlan(size=128, orbits=8, outputs=())
 """What the built-in model was trained on: eight phase-shifted orbits, the static orbit and the front clip."""
@@ -51,7 +52,7 @@ def vocabulary(assets: Path) -> Chosen:
             if unwanted or name in seen or animation.duration <= 0.05 or "out_of_water" in name.lower():
                 continue
             seen.add(name)
-            chosen[file, index] = Wording(captions=captions(names, motion_words(name)), kind=names[0])
+            chosen[file, index] = Wording(captions=combine(names, motion_words(name)), kind=names[0])
     return chosen
 
 
