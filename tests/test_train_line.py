@@ -75,10 +75,10 @@ def test_bad_settings_are_one_line(tmp_path):
         line.collect_weights(tmp_path)
 
 
-def test_any_samples_are_trained_on(run, tmp_path, monkeypatch):
+def test_any_samples_are_trained_on(tmp_path, monkeypatch):
     """Shards of a user's own data in place of what the preset renders."""
     monkeypatch.setitem(line.PRESETS, "tiny", brief)
-    plan = RenderPlan(size=128, outputs=())
+    plan = RenderPlan(size=128, frames=6, outputs=())
     samples = [disc_sample(plan, key=f"mine_{i}", radius=20 + 5 * i, kind="ball") for i in range(2)]
     write_shards(write_folder(tmp_path / "mine", samples, plan=plan), out=tmp_path / "shards", progress=False)
     line.train("tiny", out=tmp_path / "run", data=tmp_path / "shards")
@@ -90,7 +90,10 @@ def test_any_samples_are_trained_on(run, tmp_path, monkeypatch):
 def test_the_vocabulary_is_what_curation_keeps(tmp_path, monkeypatch):
     """Assets with names of their own: their wanted animations and the toys are kept, with the vocabulary's words."""
     write_toybox(tmp_path / "assets", count=2, seed=3)
-    names = sorted(file.name for file in (tmp_path / "assets").glob("*.glb"))
+    names = []
+    for file in sorted((tmp_path / "assets").glob("*.glb")):
+        names.append(f"own_{file.name}")
+        file.rename(file.with_name(names[-1]))
     monkeypatch.setattr(training_set, "NAMES", {names[0]: ["a thing", "a blue thing"]})
     out = tmp_path / "data"
     try:
