@@ -15,7 +15,19 @@ import orbit4d
 PACKAGE = Path(orbit4d.__file__).parent
 FLOW = ("assets", "data", "diffusion", "transfer", "splat", "export", "viewer", "evaluate")
 """Folders in the order of the data: each may import those before it."""
-SHARED = ("errors", "files", "cameras", "clip", "clip_files", "foreground", "outputs", "images", "transforms", "report")
+SHARED = (
+    "errors",
+    "files",
+    "cameras",
+    "clip",
+    "clip_files",
+    "foreground",
+    "outputs",
+    "images",
+    "transforms",
+    "report",
+    "ssim",
+)
 """Modules that every stage may use, and that use no stage."""
 EXCEPTIONS = {("splat", "diffusion"), ("splat", "transfer")}
 """Folders that stand in the allowed order but must not meet: what passes between them is a clip."""

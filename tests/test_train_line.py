@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from sample_fixtures import disc_sample, write_folder
 
+from orbit4d.assets.toybox import write_toybox
 from orbit4d.cameras import Orbit
+from orbit4d.data import training_set
+from orbit4d.data.plan import RenderPlan
+from orbit4d.data.sample_set import open_samples
+from orbit4d.data.shards import write_shards
+from orbit4d.data.training_set import Wording, vocabulary
 from orbit4d.diffusion import train as line
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.errors import InputError
@@ -39,7 +47,9 @@ def run(tmp_path_factory):
 
 
 def test_the_whole_line_ends_in_weights_that_load(run):
-    assert len(list((run / "clips").glob("*.npz"))) == len(list((run / "latents").glob("*.safetensors"))) == 2
+    assert (
+        len(list((run / "data" / "samples").glob("*.tar"))) == len(list((run / "latents").glob("*.safetensors"))) == 2
+    )
     pipe = Orbit4DPipeline.from_pretrained(run / "weights")
     clip = pipe(prompt="a fish swimming", steps=2, orbit=Orbit(frames=3), progress=False)
     assert clip.rgb.shape == (3, 3, 128, 128) and torch.isfinite(clip.rgb).all()
@@ -63,3 +73,58 @@ def test_bad_settings_are_one_line(tmp_path):
         line.train("tiny", out=tmp_path, steps=5)
     with pytest.raises(InputError, match="missing"):
         line.collect_weights(tmp_path)
+
+
+def test_any_samples_are_trained_on(tmp_path, monkeypatch):
+    """Shards of a user's own data in place of what the preset renders."""
+    monkeypatch.setitem(line.PRESETS, "tiny", brief)
+    plan = RenderPlan(size=128, frames=6, outputs=())
+    samples = [disc_sample(plan, key=f"mine_{i}", radius=20 + 5 * i, kind="ball") for i in range(2)]
+    write_shards(write_folder(tmp_path / "mine", samples, plan=plan), out=tmp_path / "shards", progress=False)
+    line.train("tiny", out=tmp_path / "run", data=tmp_path / "shards")
+    pipe = Orbit4DPipeline.from_pretrained(tmp_path / "run" / "weights")
+    assert pipe.motion["vocabulary"] == ["ball"] and pipe.motion["clips"] == 2
+    assert not (tmp_path / "run" / "data").exists()
+
+
+def test_the_vocabulary_is_what_curation_keeps(tmp_path, monkeypatch):
+    """Assets with names of their own: their wanted animations and the toys are kept, with the vocabulary's words."""
+    write_toybox(tmp_path / "assets", count=2, seed=3)
+    names = []
+    for file in sorted((tmp_path / "assets").glob("*.glb")):
+        names.append(f"own_{file.name}")
+        file.rename(file.with_name(names[-1]))
+    monkeypatch.setattr(training_set, "NAMES", {names[0]: ["a thing", "a blue thing"]})
+    out = tmp_path / "data"
+    try:
+        training_set.render_training_set(
+            out,
+            assets=tmp_path / "assets",
+            toy_folder=tmp_path / "toys",
+            toy_count=1,
+            plan=RenderPlan(frames=4, size=16, outputs=()),
+            workers=1,
+        )
+    except InputError as error:
+        if "no OpenGL" not in str(error):
+            raise
+        pytest.skip(str(error))
+    samples = open_samples(out)
+    kinds = sorted(str(sample.meta["kind"]) for sample in samples)
+    assert kinds[0] == "a thing" and kinds[1].startswith("toy ") and len(kinds) == 2
+    thing = next(sample for sample in samples if sample.meta["kind"] == "a thing")
+    assert thing.captions[-1] == "a thing" and thing.captions[1].startswith("a blue thing ")
+    training_set.write_curation(out, {(names[0], 0): Wording(captions=["one"], kind="k")})
+    (only,) = open_samples(out)
+    assert only.captions == ["one"]
+    dropped = [json.loads(text) for text in (out / "curation.jsonl").read_text().splitlines()]
+    assert [d["rule"] for d in dropped if d["decision"] == "dropped"] == ["vocabulary"]
+    with pytest.raises(InputError, match="nothing of the training set"):
+        training_set.write_curation(out, {})
+    with pytest.raises(InputError, match=r"own, pass --data"):
+        vocabulary(tmp_path)
+
+
+def test_a_folder_without_samples_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="--data"):
+        line.train("tiny", out=tmp_path / "run", data=tmp_path)

@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 
-import numpy as np
 import pytest
 import torch
+from conftest import sphere_clip
 from safetensors.torch import load_file, save_file
+from sample_fixtures import disc_sample, write_folder
 
-from orbit4d.data.training_set import grid_pairs
+from orbit4d.cameras import Orbit
+from orbit4d.data.plan import RenderPlan
+from orbit4d.data.published import sample_from_clips
+from orbit4d.data.sample_set import open_samples
+from orbit4d.data.shards import write_shards
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder, premultiply, unpremultiply
-from orbit4d.diffusion.denoiser import Denoiser
-from orbit4d.diffusion.train_autoencoder import AutoencoderConfig, encode_training_set, train_autoencoder
+from orbit4d.diffusion.denoiser import Denoiser, token_rays
+from orbit4d.diffusion.train_autoencoder import (
+    AutoencoderConfig,
+    encode_training_set,
+    train_autoencoder,
+    training_frames,
+)
 from orbit4d.diffusion.train_denoiser import DenoiserConfig, LatentSet, losses, sample_batch, train_denoiser
 from orbit4d.errors import InputError
 
@@ -28,20 +38,14 @@ TINY = {
 }
 
 
+PLAN = RenderPlan(size=32, orbits=2, outputs=())
+
+
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
-    """Two clips of a disc that moves with time and changes colour with view, 32 x 32."""
-    folder = tmp_path_factory.mktemp("frames")
-    pairs = np.array(grid_pairs(2))
-    yy, xx = np.mgrid[:32, :32]
-    for clip, radius in enumerate((6, 9)):
-        images = np.zeros((len(pairs), 32, 32, 4), np.uint8)
-        for image, (view, time) in zip(images, pairs, strict=True):
-            inside = (xx - 10 - 12 * time / 23) ** 2 + (yy - 16) ** 2 < radius**2
-            image[inside] = (10 * view, 200, 40 + 90 * clip, 255)
-        meta = {"key": f"disc{clip}", "captions": ["a disc moving", "a disc"], "kind": f"disc {clip}"}
-        np.savez(folder / f"disc{clip}.npz", frames=images, pairs=pairs.astype(np.int16), meta=json.dumps(meta))
-    return folder
+    """A rendered folder of two discs that move with time and change colour with view, 32 x 32."""
+    samples = [disc_sample(PLAN, key=f"disc{i}", radius=r, kind=f"disc {i}") for i, r in enumerate((6, 9))]
+    return write_folder(tmp_path_factory.mktemp("frames") / "data", samples, plan=PLAN)
 
 
 @pytest.fixture(scope="module")
@@ -71,12 +75,9 @@ def test_latents_are_standardised_and_pooled_channels_exact(frames, latents):
     assert z.mean((0, 2, 3)).abs().max() < 0.3
     assert 0.6 < z.std() < 1.4
     clips = LatentSet(latents).clips
-    with np.load(frames / "disc0.npz") as data:
-        rgba = data["frames"].astype(float) / 255
-    white = rgba[..., :3] * rgba[..., 3:] + 1 - rgba[..., 3:]
-    index = {tuple(p): i for i, p in enumerate(grid_pairs(2))}
-    expected = np.mean([(white[index[i, i]] - white[index[i, 0]]) ** 2 for i in range(24)])
-    assert clips[0]["motion_magnitude"] == pytest.approx(expected, rel=0.02)
+    sample = open_samples(frames)["disc0"]
+    orbit, still = (sample.clip(p).on_background() for p in (PLAN.orbit(), [(i, 0) for i, _ in PLAN.orbit()]))
+    assert clips[0]["motion_magnitude"] == pytest.approx(float((orbit - still).square().mean()), rel=1e-4)
 
 
 def test_premultiply_round_trip():
@@ -153,7 +154,7 @@ def test_motion_loss_is_zero_for_a_perfect_prediction(latents):
 def test_missing_data_is_one_clear_line(tmp_path):
     with pytest.raises(InputError, match="latent clips"):
         LatentSet(tmp_path)
-    with pytest.raises(InputError, match=r"\.npz"):
+    with pytest.raises(InputError, match="holds no samples"):
         train_autoencoder(tmp_path, tmp_path / "out")
 
 
@@ -186,3 +187,102 @@ def test_latents_of_another_autoencoder_are_encoded_again(frames, latents, tmp_p
     encode_training_set(frames, tmp_path / "other", copy)
     for file in copy.glob("*.safetensors"):
         assert not torch.equal(load_file(file)["latents"], load_file(latents / file.name)["latents"])
+
+
+def test_frames_in_memory_are_bounded(frames):
+    samples = open_samples(frames)
+    whole = training_frames(samples, memory_mib=64, seed=0)
+    assert len(whole) == sum(len(sample.pairs) for sample in samples)
+    assert len(training_frames(samples, memory_mib=1, seed=0)) == len(whole)  # 256 frames of 4 KiB fit
+    few = training_frames(samples, memory_mib=0, seed=0)
+    assert few.shape == (1, 4, 32, 32)
+    assert int(few[:, 3].max()) == 255 and bool((few[:, :3] <= few[:, 3:]).all())
+
+
+def test_frames_of_two_sizes_are_refused(tmp_path):
+    plans = [RenderPlan(frames=4, size=size, outputs=()) for size in (32, 16)]
+    samples = [disc_sample(plan, key=f"d{i}") for i, plan in enumerate(plans)]
+    write_folder(tmp_path / "two", samples, plan=plans[0])
+    with pytest.raises(InputError, match="one size"):
+        training_frames(open_samples(tmp_path / "two"), memory_mib=1, seed=0)
+    odd = RenderPlan(frames=4, size=20, outputs=())
+    write_folder(tmp_path / "odd", [disc_sample(odd, key="d")], plan=odd)
+    with pytest.raises(InputError, match="multiples of 8"):
+        training_frames(open_samples(tmp_path / "odd"), memory_mib=1, seed=0)
+
+
+def test_shards_train_like_their_folder(frames, latents, tmp_path):
+    write_shards(frames, out=tmp_path / "shards", progress=False)
+    encode_training_set(tmp_path / "shards", latents.parent / "autoencoder", tmp_path / "latents")
+    for file in latents.glob("*.safetensors"):
+        again = load_file(tmp_path / "latents" / file.name)
+        assert all(torch.equal(value, again[name]) for name, value in load_file(file).items())
+
+
+def test_a_changed_sample_is_encoded_again(frames, latents, tmp_path):
+    shutil.copytree(frames, tmp_path / "data")
+    shutil.copytree(latents, tmp_path / "latents")
+    lines = (tmp_path / "data" / "curation.jsonl").read_text().replace('"a disc 0"', '"a red disc"')
+    (tmp_path / "data" / "curation.jsonl").write_text(lines)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "latents").glob("*.safetensors")}
+    encode_training_set(tmp_path / "data", latents.parent / "autoencoder", tmp_path / "latents")
+    changed = [n for n, data in before.items() if (tmp_path / "latents" / n).read_bytes() != data]
+    assert changed == ["disc0.safetensors"]
+    assert LatentSet(tmp_path / "latents").clips[0]["captions"] == ["a disc 0 moving", "a red disc"]
+
+
+def test_latents_of_other_data_beside_them_are_not_trained_on(latents, tmp_path):
+    shutil.copytree(latents, tmp_path / "latents")
+    shutil.copy(latents / "disc0.safetensors", tmp_path / "latents" / "stranger.safetensors")
+    assert len(LatentSet(tmp_path / "latents").clips) == 2
+    (tmp_path / "latents" / "clips.json").unlink()
+    assert len(LatentSet(tmp_path / "latents").clips) == 3
+
+
+def test_latents_of_the_first_format_load(latents, tmp_path):
+    """They hold no cameras, and the orbit's last view under a number of its own."""
+    tensors = load_file(latents / "disc0.safetensors")
+    pairs = [tuple(p) for p in tensors["pairs"].tolist()]
+    last = [pairs.index(p) for p in ((0, 23), (0, 0))]
+    old = {
+        "latents": torch.cat([tensors["latents"], tensors["latents"][last]]),
+        "pairs": torch.cat([tensors["pairs"], torch.tensor([[23, 23], [23, 0]], dtype=torch.int32)]),
+    }
+    meta = {"key": "disc0", "captions": ["a disc"], "kind": "disc 0", "motion_magnitude": 0.01}
+    save_file(old, tmp_path / "disc0.safetensors", metadata={"clip": json.dumps(meta), "autoencoder": "x"})
+    first, now = LatentSet(tmp_path), LatentSet(latents)
+    assert first.count == now.count == 24 and torch.equal(first.times, now.times)
+    torch.testing.assert_close(first.rays, now.rays, atol=1e-5, rtol=0)
+    orbit = torch.arange(24)
+    for times in (orbit, torch.zeros_like(orbit)):
+        old_frames, frames = (d.latents[d.index[0, orbit, times]] for d in (first, now))
+        assert torch.equal(old_frames, frames)
+
+
+def test_each_clip_has_the_cameras_that_it_was_rendered_from(latents, tmp_path):
+    plan = RenderPlan(size=32, elevation=20, radius=3, outputs=())
+    write_folder(tmp_path / "data", [disc_sample(plan, key="high")], plan=plan)
+    encode_training_set(tmp_path / "data", latents.parent / "autoencoder", tmp_path / "latents")
+    shutil.copy(latents / "disc0.safetensors", tmp_path / "latents" / "disc0.safetensors")
+    (tmp_path / "latents" / "clips.json").unlink()
+    data, views = LatentSet(tmp_path / "latents"), torch.tensor([0, 5, 23])
+    keys = [clip["key"] for clip in data.clips]
+    for key, orbit in (("high", Orbit(elevation_deg=20, radius=3)), ("disc0", Orbit())):
+        expected = token_rays(orbit.cameras(32), data.latents.shape[-1] // 2)[views]
+        torch.testing.assert_close(data.rays_of(keys.index(key), views), expected, atol=1e-5, rtol=0)
+
+
+def test_what_is_no_orbit_is_refused_and_a_static_orbit_at_another_time_taken(latents, tmp_path):
+    orbit, still = sphere_clip(frames=6), sphere_clip(frames=6, moving=False)
+    still.times[:] = orbit.times[1]
+    for name, clips in (("orbit", {"orbit": orbit, "static": still}), ("no_static", {"orbit": orbit})):
+        write_folder(tmp_path / name, [sample_from_clips("ball", clips)], plan=PLAN)
+        encode_training_set(tmp_path / name, latents.parent / "autoencoder", tmp_path / f"{name}_latents")
+    data = LatentSet(tmp_path / "orbit_latents")
+    assert torch.equal(data.index[0, 2:5, 0], data.index[0, 2:5, 1]) and data.index[0, 0, 0] != data.index[0, 0, 1]
+    with pytest.raises(InputError, match=r"ball\.safetensors"):
+        LatentSet(tmp_path / "no_static_latents")
+    shutil.copy(latents / "disc0.safetensors", tmp_path / "orbit_latents")
+    (tmp_path / "orbit_latents" / "clips.json").unlink()
+    with pytest.raises(InputError, match="times differ"):
+        LatentSet(tmp_path / "orbit_latents")

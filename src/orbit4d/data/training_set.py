@@ -1,8 +1,7 @@
-"""Rendering the training set: every animation of the vocabulary's assets as pairs of a view x time grid.
+"""The built-in model's training set: every animation of its vocabulary, and toys, rendered by the engine.
 
-Views are the 24 cameras of the default orbit, times are i / 23. Of the 576 pairs of each animation we render K
-phase-shifted orbits (the first is Diffusion4D's), the static orbit (all views at time 0) and the front clip. Each clip
-is one .npz that appears only when whole; a killed run continues with the next clip.
+The engine renders all animations of the vocabulary's assets; which of them the model is trained on, and what they are
+called, is written as the folder's curation. Rendering goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -10,53 +9,41 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from tqdm import tqdm
-
-from ..cameras import Orbit
 from ..errors import InputError
 from ..files import atomic_path
-from .vocabulary import KAYKIT_ANIMATIONS, NAMES, captions, motion_words
+from .plan import RenderPlan
+from .vocabulary import KAYKIT_ANIMATIONS, NAMES, motion_words
+from .wordings import combine
 
-FRAMES = 24
+PLAN = RenderPlan(size=128, orbits=8, outputs=())
+"""What the built-in model was trained on: eight phase-shifted orbits, the static orbit and the front clip."""
 
 
 @dataclass(kw_only=True, frozen=True)
-class ClipSource:
-    """One animation of one asset: what to render and how it may be captioned."""
+class Wording:
+    """What an animation may be called."""
 
-    path: Path
-    animation: int
     captions: list[str]
     kind: str
 
-    @property
-    def key(self) -> str:
-        return f"{self.path.stem}__{self.animation:02d}"
+
+Chosen = dict[tuple[str, int], Wording]
+"""(file name, animation) -> its wording, of the animations that are trained on."""
 
 
-def grid_pairs(phases: int = 8) -> list[tuple[int, int]]:
-    """(view, time) index pairs: `phases` orbits shifted evenly, the static orbit, the front clip; no pair twice."""
-    last = FRAMES - 1
-    pairs = [(i, i) for i in range(FRAMES)]
-    for k in range(1, phases):
-        shift = round(k * last / phases)
-        pairs += [((i + shift) % last, i) for i in range(FRAMES)]
-    pairs += [(i, 0) for i in range(FRAMES)] + [(0, j) for j in range(FRAMES)]
-    return list(dict.fromkeys(pairs))
-
-
-def vocabulary_sources(assets: Path) -> list[ClipSource]:
+def vocabulary(assets: Path) -> Chosen:
     """The clips of the built-in vocabulary. Raises InputError when an asset is missing."""
     from ..assets.gltf import load_glb
 
-    sources = []
+    chosen: Chosen = {}
     for file, names in NAMES.items():
         path = assets / file
         if not path.is_file():
             raise InputError(
-                f"{path}: missing; the built-in vocabulary needs it, pass the folder that holds the assets"
+                f"{path}: missing; this preset needs the built-in vocabulary's assets. To train on your own, pass --data a "
+                "folder that `orbit4d data render` or `orbit4d data shard` wrote"
             )
         seen = set()
         for index, animation in enumerate(load_glb(path).animations):
@@ -65,63 +52,82 @@ def vocabulary_sources(assets: Path) -> list[ClipSource]:
             if unwanted or name in seen or animation.duration <= 0.05 or "out_of_water" in name.lower():
                 continue
             seen.add(name)
-            words = captions(names, motion_words(name))
-            sources.append(ClipSource(path=path, animation=index, captions=words, kind=names[0]))
-    return sources
+            chosen[file, index] = Wording(captions=combine(names, motion_words(name)), kind=names[0])
+    return chosen
 
 
-def toybox_sources(folder: Path, count: int, seed: int = 0) -> list[ClipSource]:
-    """Clips of `count` generated toys."""
+def toys(folder: Path, count: int, *, seed: int = 0) -> Chosen:
+    """The clips of `count` generated toys, which are written to `folder`."""
     from ..assets.toybox import write_toybox
 
     write_toybox(folder, count=count, seed=seed)
     manifest = json.loads((folder / "manifest.json").read_text())
     entries = manifest["toys"] if isinstance(manifest, dict) else manifest
-    return [
-        ClipSource(path=folder / e["file"], animation=0, captions=["toy: " + e["caption"]], kind=f"toy {e['kind']}")
-        for e in entries
-    ]
+    return {(e["file"], 0): Wording(captions=["toy: " + e["caption"]], kind=f"toy {e['kind']}") for e in entries}
 
 
 def render_training_set(
-    sources: list[ClipSource], out: Path, *, size: int = 128, part: tuple[int, int] = (0, 1)
-) -> None:
-    """Render each source to `out/KEY.npz` (frames uint8 straight RGBA (n, size, size, 4), pairs (n, 2)) and its JSON.
+    out: Path,
+    *,
+    assets: Path | None,
+    toy_folder: Path,
+    toy_count: int,
+    plan: RenderPlan = PLAN,
+    workers: int | None = None,
+) -> Path:
+    """Render the vocabulary in `assets` (None: none) and the toys into `out`, and write its curation; returns `out`.
 
-    `part` = (i, n) renders every n-th source from i, for several processes. Files that exist are kept. A source that
-    fails is reported and written to `out/failures.jsonl`; the others go on.
+    An animation that cannot be rendered is in the manifest with its reason; the others are trained on.
+    Raises InputError when an asset is missing, when nothing could be rendered, and where there is no OpenGL.
     """
-    import torch
+    from .engine import render_assets
 
-    from ..assets.gltf import load_glb
-    from .render import Renderer, render_grid
+    chosen = vocabulary(assets) if assets is not None else {}
+    inputs = [assets / file for file in NAMES] if assets is not None else []
+    if toy_count:
+        chosen |= toys(toy_folder, toy_count)
+        inputs.append(toy_folder)
+    render_assets(inputs, out=out, plan=plan, workers=workers)
+    write_curation(out, chosen)
+    return out
 
-    out.mkdir(parents=True, exist_ok=True)
-    pairs, orbit = grid_pairs(), Orbit(frames=FRAMES)
-    times = torch.arange(FRAMES) / (FRAMES - 1)
-    asset, loaded = None, Path()
-    with Renderer(size=size) as renderer:
-        for source in tqdm(sources[part[0] :: part[1]], desc="render", unit="clip"):
-            target = out / f"{source.key}.npz"
-            if target.is_file():
-                continue
-            try:
-                if loaded != source.path:
-                    asset, loaded = load_glb(source.path), source.path
-                assert asset is not None
-                frames = render_grid(
-                    asset,
-                    views=orbit,
-                    times=times,
-                    pairs=pairs,
-                    animation=source.animation,
-                    size=size,
-                    renderer=renderer,
-                )
-            except InputError as error:
-                with open(out / "failures.jsonl", "a") as log:
-                    log.write(json.dumps({"clip": source.key, "reason": str(error)}) + "\n")
-                continue
-            meta = {"key": source.key, "captions": source.captions, "kind": source.kind}
-            with atomic_path(target) as temporary, open(temporary, "wb") as handle:
-                np.savez(handle, frames=frames, pairs=np.array(pairs, dtype=np.int16), meta=json.dumps(meta))
+
+def write_curation(folder: Path, chosen: Chosen) -> None:
+    """Say in the rendered folder's curation.jsonl which animations are kept, and what they are called."""
+    from .manifest import read_manifest
+
+    lines = [_curated(record, chosen) for record in read_manifest(folder)]
+    if not any(line["decision"] == "kept" for line in lines):
+        raise InputError(
+            f"{folder}: nothing of the training set could be rendered; see the reasons in its manifest.jsonl"
+        )
+    with atomic_path(folder / "curation.jsonl") as temporary:
+        temporary.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
+
+
+def _curated(record: dict[str, Any], chosen: Chosen) -> dict[str, Any]:
+    name, animation = Path(record["input"]).name, record["animation"]
+    wording = None if animation is None else chosen.get((name, animation))
+    rule, reason = None, None
+    if record["status"] != "rendered":
+        rule, reason = "rendered", record["reason"]
+    elif wording is None:
+        rule, reason = "vocabulary", f"{name}: animation {animation} is not in the vocabulary"
+    wordings = [] if wording is None else wording.captions
+    return {
+        "key": record["key"],
+        "input": record["input"],
+        "animation": animation,
+        "animation_name": record["animation_name"],
+        "decision": "kept" if rule is None else "dropped",
+        "rule": rule,
+        "reason": reason,
+        "measures": {},
+        "motion_magnitude": record["motion_magnitude"],
+        "motion_quantile": None,
+        "sample": record["sample"],
+        "sha256": record["sha256"],
+        "captions": wordings,
+        "caption_sources": ["vocabulary"] * len(wordings),
+        "kind": None if wording is None else wording.kind,
+    }

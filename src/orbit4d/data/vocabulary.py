@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from .wordings import motion_words as general_words
 
 NAMES: dict[str, list[str]] = {
     "q_animals_Fox.glb": ["a fox", "a low-poly fox", "an orange fox"],
@@ -40,56 +40,30 @@ KAYKIT_ANIMATIONS = [
 ]
 """KayKit characters hold 76 animations; these 14 are used so that one asset does not outweigh the others."""
 
-_MOTIONS: list[tuple[str, list[str]]] = [
-    (r"gallop.*jump|run.*jump|walkjump", ["leaping", "galloping and jumping"]),
-    (r"swim.*fast", ["swimming fast"]),
-    (r"fast_fly", ["flying fast"]),
-    (r"gallop", ["running", "galloping"]),
-    (r"run.*(gun|shoot)|walk.*(gun|shoot)|idle.*(gun|shoot)|shoot", ["aiming"]),
-    (r"run", ["running"]),
-    (r"walk|strafe", ["walking"]),
-    (r"swim.*impulse|impulse", ["swimming in bursts"]),
-    (r"swim", ["swimming"]),
-    (r"headbutt", ["headbutting"]),
-    (r"kick", ["kicking"]),
-    (r"punch", ["punching"]),
-    (r"chop|slice|stab|weapon|sword", ["attacking with a sword", "attacking"]),
-    (r"bite|attack", ["attacking", "lunging to bite"]),
-    (r"death|die", ["dying", "falling over"]),
-    (r"out_of_water|out.*water", ["flopping out of water"]),
-    (r"eat", ["eating"]),
-    (r"jump", ["jumping"]),
-    (r"bounce", ["bouncing"]),
-    (r"danc", ["dancing"]),
-    (r"wave", ["waving"]),
-    (r"cheer", ["cheering"]),
-    (r"throw", ["throwing"]),
-    (r"block|duck", ["blocking", "ducking"]),
-    (r"hit", ["being hit", "flinching"]),
-    (r"thumbs", ["giving a thumbs up"]),
-    (r"sit", ["sitting down"]),
-    (r"stand", ["standing up"]),
-    (r"dodge|roll", ["dodging"]),
-    (r"interact|use", ["reaching out"]),
-    (r"fly|flap", ["flying"]),
-    (r"(^|_)no($|_)", ["shaking its head"]),
-    (r"(^|_)yes($|_)", ["nodding"]),
-    (r"idle", ["standing", "idling"]),
-]
+_WORDINGS: dict[str, list[str]] = {
+    "leaping": ["leaping", "galloping and jumping"],
+    "running with a gun": ["aiming"],
+    "walking with a gun": ["aiming"],
+    "aiming a gun": ["aiming"],
+    "shooting": ["aiming"],
+    "chopping": ["attacking with a sword", "attacking"],
+    "slicing": ["attacking with a sword", "attacking"],
+    "stabbing": ["attacking with a sword", "attacking"],
+    "attacking with a sword": ["attacking with a sword", "attacking"],
+    "biting": ["attacking", "lunging to bite"],
+    "attacking": ["attacking", "lunging to bite"],
+    "dying": ["dying", "falling over"],
+    "blocking": ["blocking", "ducking"],
+    "ducking": ["blocking", "ducking"],
+    "rolling": ["dodging"],
+}
+"""What these assets' motions are called besides, or instead: the model was trained on these words."""
 
 
 def motion_words(animation: str) -> list[str]:
-    """Wordings for an animation's name, e.g. "AnimalArmature|Gallop" -> ["running", "moving fast"]; ["moving"] if unknown."""
-    name = animation.rsplit("|", 1)[-1].lower()
-    for pattern, words in _MOTIONS:
-        if re.search(pattern, name):
-            return words
-    return ["moving"]
-
-
-def captions(names: list[str], motions: list[str]) -> list[str]:
-    """Every wording of one clip, plainest first, the bare name last (motion unspecified)."""
-    return [f"{name} {motion}" for motion in motions for name in names] + names[:1]
+    """Wordings for an animation's name in the first model's words: "Attack" -> ["attacking", "lunging to bite"]."""
+    words = general_words(animation)
+    return _WORDINGS.get(words[0], words)
 
 
 def declared_vocabulary() -> list[str]:

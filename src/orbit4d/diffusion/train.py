@@ -1,8 +1,8 @@
 """`orbit4d train`: the whole training line of a model, stage by stage, in one run folder.
 
-    OUT/clips/        rendered clips (.npz)
+    OUT/data/         rendered samples with their manifest and curation, unless --data names some
     OUT/autoencoder/  checkpoint, log, trained autoencoder
-    OUT/latents/      encoded clips (.safetensors)
+    OUT/latents/      encoded samples (.safetensors)
     OUT/denoiser/     checkpoint, log, EMA weights
     OUT/weights/      what `Orbit4DPipeline.from_pretrained` loads
 
@@ -20,7 +20,9 @@ from typing import Literal
 
 import torch
 
-from ..data.training_set import ClipSource, render_training_set, toybox_sources, vocabulary_sources
+from ..data.plan import RenderPlan
+from ..data.sample_set import is_sample_folder, open_samples
+from ..data.training_set import PLAN, render_training_set
 from ..errors import InputError
 from ..files import atomic_folder
 from .autoencoder import RGBAAutoencoder
@@ -38,7 +40,7 @@ class Preset:
 
     toys: int
     vocabulary: bool
-    size: int = 128
+    plan: RenderPlan = PLAN
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     make_autoencoder: Callable[[], RGBAAutoencoder] = RGBAAutoencoder
@@ -82,7 +84,8 @@ def train(
     """Run one stage, or all, of a preset's training line in the folder `out`; returns `out/weights`.
 
     Args:
-        preset: "small" or "tiny". data: folder of the vocabulary's GLB files; toy-only presets need none.
+        preset: "small" or "tiny". data: what to train on: shards or a rendered folder (your own data), or the folder of the
+            vocabulary's GLB files, which the data stage renders; toy-only presets need none. The same for every stage.
         stage: "all" or one of STAGES. steps: of the stage's training, the preset's when None (not with "all").
         resume: False refuses a folder that already holds a checkpoint of the stage.
 
@@ -97,6 +100,13 @@ def train(
         raise InputError(
             f"--data: the preset {preset!r} needs the folder that holds its GLB assets; see the model card"
         )
+    ready = data is not None and is_sample_folder(data)
+    if data is not None and not ready and not recipe.vocabulary:
+        raise InputError(
+            f"--data: {data} holds no samples (index.json, manifest.jsonl, samples/*.tar), and the preset {preset!r} renders "
+            "only toys; render it first with `orbit4d data render`"
+        )
+    samples = Path(data) if data is not None and ready else out / "data"
     for name in STAGES if stage == "all" else (stage,):
         if not resume and (out / name / "checkpoint.pt").is_file():
             raise InputError(
@@ -104,16 +114,20 @@ def train(
             )
         match name:
             case "data":
-                sources: list[ClipSource] = vocabulary_sources(Path(data)) if recipe.vocabulary and data else []
-                sources += toybox_sources(out / "toys", count=recipe.toys)
-                render_training_set(sources, out / "clips", size=recipe.size)
+                if ready:
+                    open_samples(samples)  # whatever is wrong with them is said now
+                    continue
+                assets = Path(data) if recipe.vocabulary and data is not None else None
+                render_training_set(
+                    samples, assets=assets, toy_folder=out / "toys", toy_count=recipe.toys, plan=recipe.plan
+                )
             case "autoencoder":
                 recipe.autoencoder.steps = steps or recipe.autoencoder.steps
                 torch.manual_seed(recipe.autoencoder.seed)
                 model = recipe.make_autoencoder()
-                train_autoencoder(out / "clips", out / "autoencoder", config=recipe.autoencoder, model=model)
+                train_autoencoder(samples, out / "autoencoder", config=recipe.autoencoder, model=model)
             case "latents":
-                encode_training_set(out / "clips", out / "autoencoder" / "autoencoder", out / "latents")
+                encode_training_set(samples, out / "autoencoder" / "autoencoder", out / "latents")
             case "denoiser":
                 recipe.denoiser.steps = steps or recipe.denoiser.steps
                 torch.manual_seed(recipe.denoiser.seed)

@@ -1,18 +1,23 @@
-"""Training of the RGBA autoencoder, and encoding of rendered clips into the latent set that the denoiser trains on."""
+"""Training of the RGBA autoencoder, and encoding of samples into the latent set that the denoiser trains on."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
+from ..data.dataset import measured_motion
+from ..data.plan import Pair
+from ..data.sample import Sample
+from ..data.sample_set import LATENT_INDEX, SampleSet, latent_metadata, open_samples
 from ..errors import InputError
 from ..files import atomic_path, digest
 from .autoencoder import RGBAAutoencoder, reconstruction_loss
@@ -30,39 +35,68 @@ class AutoencoderConfig:
     lr: float = 2e-3
     ema: float = 0.998
     seed: int = 0
+    memory_mib: int = 2048
+    """Frames that are kept in memory; of more data a random part of each sample is trained on."""
     save_every: int = 250
     bf16: bool = True
 
 
-def rendered_clips(folder: Path) -> list[Path]:
-    """The rendered clips in `folder`, by name. Raises InputError when there are none."""
-    files = sorted(folder.glob("*.npz"))
-    if not files:
+def premultiplied(sample: Sample, pairs: Sequence[Pair]) -> Tensor:
+    """(n, 4, h, w) uint8 premultiplied RGBA of these pairs. Raises InputError for sides that are no multiple of 8."""
+    if sample.meta["width"] % 8 or sample.meta["height"] % 8:
         raise InputError(
-            f"{folder}: expected rendered clips (*.npz), found none; run `orbit4d train` with --stage data first"
+            f"{sample.key}: frames are {sample.meta['width']} x {sample.meta['height']}, the autoencoder needs sides that "
+            "are multiples of 8; render or import with such a --size"
         )
-    return files
+    rgba = np.stack([sample.rgba(pair) for pair in pairs])
+    rgba[..., :3] = (rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255
+    return torch.from_numpy(rgba).permute(0, 3, 1, 2).contiguous()
 
 
-def load_frames(file: Path) -> tuple[dict, Tensor, Tensor]:
-    """(meta, frames uint8 (n, 4, h, w) premultiplied RGBA, pairs (n, 2)) of one rendered clip."""
-    with np.load(file, allow_pickle=False) as data:
-        rgba = data["frames"]
-        meta, pairs = json.loads(str(data["meta"])), torch.from_numpy(data["pairs"].astype(np.int64))
-    premultiplied = rgba.copy()
-    premultiplied[..., :3] = (rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255
-    return meta, torch.from_numpy(premultiplied).permute(0, 3, 1, 2).contiguous(), pairs
+def training_frames(samples: SampleSet, *, memory_mib: int, seed: int) -> Tensor:
+    """(n, 4, h, w) uint8 premultiplied RGBA: all frames of all samples if they fit, else a random part of each.
+
+    More samples than frames that fit: one frame of a random part of them. Raises InputError where the sizes differ.
+    """
+    rng = np.random.default_rng(seed)
+    frames, filled = torch.empty(0, 4, 1, 1, dtype=torch.uint8), 0
+    order = rng.permutation(len(samples))
+    share, limit = 0, len(order)
+    for number, index in enumerate(tqdm(order, desc="load", unit="sample")):
+        sample = samples[int(index)]
+        shape = (int(sample.meta["height"]), int(sample.meta["width"]))
+        if not number:
+            limit = max(memory_mib * 2**20 // (4 * shape[0] * shape[1]), 1)
+            share = max(limit // len(order), 1)
+            # Not touched before it is filled, so that a small set does not cost the whole limit.
+            frames = torch.empty(limit, 4, *shape, dtype=torch.uint8)
+        if shape != tuple(frames.shape[2:]):
+            raise InputError(
+                f"{samples.source}: {sample.key} has frames of {shape[1]} x {shape[0]}, others of {frames.shape[3]} x "
+                f"{frames.shape[2]}; render them with one size"
+            )
+        pairs = sample.pairs
+        chosen = np.sort(rng.permutation(len(pairs))[:share])
+        part = premultiplied(sample, [pairs[i] for i in chosen])
+        frames[filled : filled + len(part)] = part
+        filled += len(part)
+        if filled >= limit:
+            break
+    return frames[:filled]
 
 
 def train_autoencoder(
     data: Path, out: Path, *, config: AutoencoderConfig | None = None, model: RGBAAutoencoder | None = None
 ) -> Path:
-    """Train on the frames in `data`; checkpoint and log in `out`; the result is the diffusers folder `out/autoencoder`."""
+    """Train on the frames in `data` (shards or a rendered folder, see `orbit4d.data.sample_set.open_samples`).
+
+    Checkpoint and log in `out`; the result is the diffusers folder `out/autoencoder`.
+    """
     config = config or AutoencoderConfig()
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     model = model or RGBAAutoencoder()
-    frames = torch.cat([load_frames(file)[1] for file in tqdm(rendered_clips(data), desc="load", unit="clip")])
+    frames = training_frames(open_samples(data), memory_mib=config.memory_mib, seed=config.seed)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema, optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=False)
     generator = torch.Generator().manual_seed(config.seed)
@@ -125,45 +159,52 @@ def _measure_latents(model: RGBAAutoencoder, frames: Tensor, generator: torch.Ge
 
 @torch.no_grad()
 def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
-    """Encode every rendered clip KEY.npz in `data` to `out/KEY.safetensors`; clips that this autoencoder has encoded already
-    are kept.
+    """Encode every sample of `data` (shards or a rendered folder) to `out/KEY.safetensors`; those that this autoencoder has
+    encoded already are kept, unless the sample has changed.
 
-    Each file holds `latents` fp16 (n, c, h / 8, w / 8) and `pairs` (n, 2) of (view, time) indices; its metadata holds the
-    captions, the kind and the motion magnitude m (orbit against static orbit, on white; docs/conventions.md).
+    Each file holds `latents` fp16 (n, c, h / 8, w / 8), their `pairs` (n, 2) of (view, time) indices, and the sample's
+    `camera_to_world` (V, 4, 4), `intrinsics` (V, 3, 3) and `times` (T,). Its metadata: `clip` (JSON: key, captions, kind,
+    motion magnitude, orbits, ...), and what it was made by and from. `out/clips.json` lists the keys, once all are there.
     """
     model = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
     out.mkdir(parents=True, exist_ok=True)
-    weights = digest(sorted(autoencoder.glob("*.safetensors")))
-    for file in tqdm(rendered_clips(data), desc="encode", unit="clip"):
-        target = out / f"{file.stem}.safetensors"
-        if _encoded_by(target) == weights:
+    weights, samples = digest(sorted(autoencoder.glob("*.safetensors"))), open_samples(data)
+    for index, entry in enumerate(tqdm(samples.entries, desc="encode", unit="sample")):
+        target, made_of = out / f"{entry.key}.safetensors", {"autoencoder": weights, "sample": entry.identity()}
+        if made_of.items() <= _made_of(target).items():
             continue
-        meta, frames, pairs = load_frames(file)
-        latents = torch.cat([model.encode(chunk.float() / 255) for chunk in frames.split(32)]).half()
-        meta = meta | {"motion_magnitude": _motion_magnitude(frames, pairs)}
+        sample = samples[index]
+        pairs = sample.pairs
+        parts = [pairs[i : i + 32] for i in range(0, len(pairs), 32)]
+        latents = torch.cat([model.encode(premultiplied(sample, part).float() / 255) for part in parts]).half()
+        tensors = {
+            "latents": latents.contiguous(),
+            "pairs": torch.tensor(pairs, dtype=torch.int32),
+            "camera_to_world": torch.tensor(sample.meta["camera_to_world"], dtype=torch.float32),
+            "intrinsics": torch.tensor(sample.meta["intrinsics"], dtype=torch.float32),
+            "times": torch.tensor(sample.meta["times"], dtype=torch.float32),
+        }
         with atomic_path(target) as temporary:
-            save_file(
-                {"latents": latents.contiguous(), "pairs": pairs.int()},
-                temporary,
-                metadata={"clip": json.dumps(meta), "autoencoder": weights},
-            )
+            save_file(tensors, temporary, metadata=made_of | {"clip": json.dumps(_clip_metadata(sample))})
+    with atomic_path(out / LATENT_INDEX) as temporary:
+        temporary.write_text(json.dumps(sorted(samples.keys)))
     return out
 
 
-def _encoded_by(file: Path) -> str | None:
-    """The hash of the autoencoder that wrote a latent clip; None when there is no readable one."""
+def _clip_metadata(sample: Sample) -> dict[str, Any]:
+    names = ("captions", "kind", "motion_magnitude", "width", "height", "orbits", "static_time", "front_view")
+    meta = {name: sample.meta[name] for name in names if name in sample.meta} | {"key": sample.key}
+    if meta.get("motion_magnitude") is None:
+        try:
+            meta["motion_magnitude"] = measured_motion(sample)
+        except InputError:  # no orbit or no static orbit, as in D-NeRF's folders: it has no m
+            meta["motion_magnitude"] = None
+    return meta
+
+
+def _made_of(file: Path) -> dict[str, str]:
+    """The metadata of a latent clip; empty when there is no readable one."""
     try:
-        with safe_open(file, framework="pt") as handle:
-            return handle.metadata().get("autoencoder")
-    except (OSError, SafetensorError, AttributeError):
-        return None
-
-
-def _motion_magnitude(frames: Tensor, pairs: Tensor) -> float:
-    index = {tuple(p): i for i, p in enumerate(pairs.tolist())}
-    count = max(v for v, _ in index) + 1
-    white = frames.float() / 255
-    white = white[:, :3] + 1 - white[:, 3:]
-    orbit = white[[index[i, i] for i in range(count)]]
-    static = white[[index[i, 0] for i in range(count)]]
-    return float(((orbit - static) ** 2).mean())
+        return latent_metadata(file)
+    except InputError:
+        return {}

@@ -8,15 +8,16 @@ with x0_hat = x_t - t v_hat and m_latent the mean squared difference to the same
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from tqdm import tqdm
 
-from ..cameras import Orbit
+from ..cameras import Cameras
+from ..data.sample_set import load_latents, log_motion, open_latents
 from ..errors import InputError
 from ..files import atomic_path
 from .denoiser import Conditions, Denoiser, token_rays
@@ -56,61 +57,94 @@ class LatentSet:
     """Cached latents with their (view, time) pairs, sampled without a data loader: everything is in memory."""
 
     def __init__(self, folder: Path) -> None:
-        files = sorted(folder.glob("*.safetensors"))
-        if not files:
-            raise InputError(
-                f"{folder}: expected latent clips (*.safetensors), found none; run `orbit4d train` with --stage latents first"
-            )
-        self.clips: list[dict] = []
-        latents, pairs_of = [], []
-        for file in files:
-            try:
-                with safe_open(file, framework="pt") as handle:
-                    self.clips.append(json.loads(handle.metadata()["clip"]))
-                    latents.append(handle.get_tensor("latents"))
-                    pairs_of.append(handle.get_tensor("pairs").long())
-            except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-                raise InputError(
-                    f"{file}: not a latent clip ({error}); delete it and run `orbit4d train` with --stage latents again"
-                ) from error
-        self.latents, pairs = torch.cat(latents), torch.cat(pairs_of)
-        self.clip_ids = torch.arange(len(files)).repeat_interleave(torch.tensor([len(p) for p in pairs_of]))
-        count = int(pairs.max()) + 1
-        self.index = torch.full((len(self.clips), count, count), -1)
+        store = open_latents(folder)
+        clips = [load_latents(file) for file in store.files]
+        self.clips: list[dict] = [clip.meta for clip in clips]
+        self.latents = torch.cat([clip.latents for clip in clips])
+        pairs_of = [torch.tensor(clip.pairs) for clip in clips]
+        pairs = torch.cat(pairs_of)
+        self.clip_ids = torch.arange(len(clips)).repeat_interleave(torch.tensor([len(p) for p in pairs_of]))
+        count = len(self.clips[0]["times"])
+        for file, clip in zip(store.files, self.clips, strict=True):
+            _check_grid(file, clip, first=self.clips[0])
+        self.index = torch.full((len(clips), count, count), -1)
         self.index[self.clip_ids, pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs))
+        for index, clip in zip(self.index, self.clips, strict=True):
+            views = len(clip["camera_to_world"])
+            index[views:] = index[: count - views]  # an orbit's last view is its first
+            still = index[:, int(clip.get("static_time", 0))]
+            index[:, 0] = torch.where(index[:, 0] < 0, still, index[:, 0])
         everywhere = torch.arange(count)
         for missing in ((self.index[:, everywhere, everywhere] < 0), (self.index[:, :, 0] < 0)):
             if bool(missing.any()):
-                file = files[int(missing.any(dim=1).nonzero()[0])]
+                file = store.files[int(missing.any(dim=1).nonzero()[0])]
                 raise InputError(
-                    f"{file}: lacks frames of the orbit or of the static orbit; delete it and encode again"
+                    f"{file}: lacks frames of the orbit or of the static orbit, which the denoiser trains on; render them"
                 )
         self.count = count
         self.rows = [torch.nonzero(self.clip_ids == i)[:, 0] for i in range(len(self.clips))]
         self.pairs = pairs
-        log_m = torch.tensor([max(c["motion_magnitude"], 1e-6) for c in self.clips]).log()
-        self.log_m_mean, self.log_m_std = float(log_m.mean()), float(log_m.std())
+        log_m = torch.tensor([log_motion(c["motion_magnitude"]) for c in self.clips])
+        self.log_m_mean = float(log_m.mean())
+        self.log_m_std = float(log_m.std()) if len(log_m) > 1 and float(log_m.std()) > 0 else 1.0
         self.motion = (log_m - self.log_m_mean) / self.log_m_std
         self.log_m_quantiles = torch.quantile(log_m, torch.linspace(0, 1, 21)).tolist()
-        self.toys = torch.tensor(
-            [i for i, c in enumerate(self.clips) if c["kind"].startswith("toy ")], dtype=torch.long
-        )
-        self.real = torch.tensor(
-            [i for i, c in enumerate(self.clips) if not c["kind"].startswith("toy ")], dtype=torch.long
-        )
-        kinds = sorted({c["kind"] for c in self.clips})
-        counts = {k: sum(c["kind"] == k for c in self.clips) for k in kinds}
-        self.weights = torch.tensor([counts[c["kind"]] ** -0.5 for c in self.clips])
-        orbit = Orbit(frames=count)
-        self.rays = token_rays(orbit.cameras(128), self.latents.shape[-1] // 2)
-        self.times = orbit.times
+        kinds = [str(c["kind"] or "") for c in self.clips]
+        toy = torch.tensor([kind.startswith("toy ") for kind in kinds])
+        self.toys, self.real = toy.nonzero()[:, 0], (~toy).nonzero()[:, 0]
+        counts = Counter(kinds)
+        self.weights = torch.tensor([counts[kind] ** -0.5 for kind in kinds])
+        self.vocabulary = sorted(set(kinds) - {""})
+        self.times = torch.tensor(self.clips[0]["times"])
+        self.camera_rays, self.camera_set = self._camera_sets()
+        self.rays = self.camera_rays[0]
         self.m_scale = self._latent_motion_scale()
+
+    def _camera_sets(self) -> tuple[Tensor, Tensor]:
+        """Token rays (sets, views, h, w, 6) of the different orbits that the clips were rendered from, and each clip's set."""
+        sets: dict[bytes, int] = {}
+        rays, which = [], []
+        for clip in self.clips:
+            views = torch.arange(self.count) % len(clip["camera_to_world"])
+            cameras = Cameras(
+                camera_to_world=clip["camera_to_world"][views],
+                intrinsics=clip["intrinsics"][views],
+                width=clip["width"],
+                height=clip["height"],
+            )
+            relative = cameras.resized(1, 1).intrinsics
+            name = cameras.camera_to_world.numpy().tobytes() + relative.numpy().tobytes()
+            if name not in sets:
+                sets[name] = len(rays)
+                rays.append(token_rays(cameras, self.latents.shape[-1] // 2))
+            which.append(sets[name])
+        return torch.stack(rays), torch.tensor(which)
+
+    def rays_of(self, clip: int, views: Tensor) -> Tensor:
+        """(f, h, w, 6) token rays of these views of a clip, from the cameras that it was rendered from."""
+        return self.camera_rays[self.camera_set[clip], views]
 
     def _latent_motion_scale(self) -> float:
         """Mean m_latent over the main orbits: the unit of L_mr."""
         i = torch.arange(self.count)
         values = [(self.latents[n[i, i]].float() - self.latents[n[i, 0]].float()).square().mean() for n in self.index]
         return float(torch.stack(values).mean())
+
+
+def _check_grid(file: Path, clip: dict, *, first: dict) -> None:
+    """Raises InputError unless the clip lies on an orbit's grid with the same times as the first."""
+    views, times = len(clip["camera_to_world"]), clip["times"]
+    if views not in (len(times) - 1, len(times)):
+        raise InputError(
+            f"{file}: {views} views and {len(times)} times are no orbit's; the denoiser trains on samples of "
+            "`orbit4d data render` and on Diffusion4D's"
+        )
+    if len(times) != len(first["times"]) or max(abs(a - b) for a, b in zip(times, first["times"], strict=True)) > 1e-4:
+        raise InputError(
+            f"{file}: its {len(times)} times differ from the {len(first['times'])} of others; render all with one --frames"
+        )
+    if clip["motion_magnitude"] is None:
+        raise InputError(f"{file}: its motion magnitude is not known; delete it and encode again")
 
 
 def sample_batch(
@@ -122,7 +156,7 @@ def sample_batch(
         return bool(torch.rand((), generator=generator) < share)
 
     with_reference = chance(config.reference_share)
-    x0, still, views, times, prompts, motion, static_mode, static_mask = [], [], [], [], [], [], [], []
+    x0, still, rays, times, prompts, motion, static_mode, static_mask = [], [], [], [], [], [], [], []
     static_count = round(config.static_share * config.batch)  # the same in every batch: shapes stay constant
     for i in range(config.batch):
         toy = chance(config.toy_share)
@@ -134,22 +168,22 @@ def sample_batch(
             v, j = torch.cat([v.new_zeros(1), v]), torch.cat([j.new_zeros(1), j])
         x0.append(data.latents[data.index[clip, v, j]])
         still.append(data.latents[data.index[clip, v, torch.zeros_like(v)]])
-        views.append(v)
+        rays.append(data.rays_of(clip, v))
         times.append(j)
         wordings = data.clips[clip]["captions"]
-        word = wordings[int(torch.randint(len(wordings), (), generator=generator))]
+        word = wordings[int(torch.randint(len(wordings), (), generator=generator))] if wordings else ""
         prompts.append("" if chance(config.drop_text) else word)
         motion.append(float("nan") if frozen or chance(config.drop_motion) else float(data.motion[clip]))
         static_mode.append(frozen)
         static_mask.append(not frozen and chance(config.static_3d_share))
-    view, time = torch.stack(views), torch.stack(times)
+    time = torch.stack(times)
     text, text_mask = encode_text(prompts, pad_to=MAX_TOKENS)
-    reference = torch.zeros(view.shape, dtype=torch.bool)
+    reference = torch.zeros(time.shape, dtype=torch.bool)
     if with_reference:
         reference[:, 0] = True
     still_latents = torch.stack(still).float()
     conditions = Conditions(
-        plucker=data.rays[view],
+        plucker=torch.stack(rays),
         times=data.times[time],
         text=text,
         text_mask=text_mask,
@@ -271,7 +305,7 @@ def _export(
         "log_m_mean": latents.log_m_mean,
         "log_m_std": latents.log_m_std,
         "log_m_quantiles": latents.log_m_quantiles,
-        "vocabulary": sorted({c["kind"] for c in latents.clips}),
+        "vocabulary": latents.vocabulary,
         "clips": len(latents.clips),
         "training": asdict(config) | {"step": step, "hours": round(seconds / 3600, 3)},
     }

@@ -1,0 +1,232 @@
+"""Which rendered animations are worth training on: measures of a sample, and rules over the measures.
+
+Diffusion4D's rules compare the front clip at 0 with itself at 1/4 and 1/2 of its length by SSIM: nearly the same both times
+is no motion, too different either time is no continuous motion. Further rules find objects that leave the frame, are hardly
+there, or came out in one flat colour. Measuring reads frames and is slow; deciding reads numbers and is instant, so other
+thresholds cost nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import InputError
+from ..ssim import ssim
+from .plan import Pair
+from .sample import Sample
+
+SIDE = 256
+"""SSIM is taken at this size, whatever was rendered: Diffusion4D's thresholds belong to it."""
+COVERED = 0.5
+"""Alpha above which a pixel is the object's."""
+MEASURES = (
+    "ssim_quarter",
+    "ssim_half",
+    "front_step_max",
+    "coverage_mean",
+    "coverage_min",
+    "coverage_max",
+    "border_max",
+    "colour_spread",
+    "motion_magnitude",
+)
+MEASURES_VERSION = 1
+"""Raised whenever a measure changes its meaning, so that stored ones are taken again."""
+
+
+@dataclass(kw_only=True, frozen=True)
+class CurationRules:
+    """The thresholds, each of a share or an SSIM in [0, 1]. Equality never drops.
+
+    Attributes:
+        static_ssim: dropped as ``static`` when both SSIMs of the front clip are above it.
+        violent_ssim: dropped as ``violent`` when either is below it.
+        border: dropped as ``leaves-frame`` when more than this share of a frame's outermost pixels is covered.
+        empty: dropped as ``nearly-empty`` when less than this share of a frame is covered.
+        flat: dropped as ``one-colour`` when the object's colours spread less than this (standard deviation).
+        duplicates: whether an animation with exactly the frames of an earlier kept one is dropped.
+    """
+
+    static_ssim: float = 0.95
+    violent_ssim: float = 0.4
+    border: float = 0.01
+    empty: float = 0.002
+    flat: float = 0.01
+    duplicates: bool = True
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name == "duplicates":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise InputError(f"--{field.name.replace('_', '-')}: expected a number from 0 to 1, got {value!r}")
+        if self.violent_ssim >= self.static_ssim:
+            raise InputError(
+                f"--violent-ssim: expected less than --static-ssim {self.static_ssim:g}, got {self.violent_ssim:g}; "
+                "together they would drop everything"
+            )
+
+
+@dataclass(kw_only=True, frozen=True)
+class Decision:
+    """kept, or dropped by a named rule for a reason that quotes the measured value and the threshold."""
+
+    kept: bool
+    rule: str | None = None
+    reason: str | None = None
+
+
+def measure(sample: Sample) -> dict[str, float]:
+    """What the rules look at, and what helps people to choose thresholds. Pixels count as covered above alpha 0.5.
+
+    ``ssim_quarter``, ``ssim_half``: of the front clip (view 0) at the times nearest to 1/4 and 1/2 against time 0,
+    composited on white and, unless rendered so, resized to 256 x 256 by area.
+    ``coverage_mean``, ``coverage_min``, ``coverage_max``: share of covered pixels over the orbital frames.
+    ``border_max``: the largest share of an orbital frame's outermost ring of pixels that is covered.
+    ``colour_spread``: standard deviation of the object's colours over the orbital frames' covered pixels, in [0, 1]; the
+    largest of the three channels'.
+    ``front_step_max``: the largest mean squared difference of consecutive front frames on white: a jump or a flicker
+    stands out against the motion magnitude.
+    ``motion_magnitude``: m of docs/conventions.md; as stored, else of the first orbit against the static orbit.
+
+    Raises InputError for a sample without a front clip or with a damaged frame.
+    """
+    orbital = sorted({pair for orbit in _orbits(sample) for pair in orbit})
+    coverage, border, total, squares, count = [], [], np.zeros(3), np.zeros(3), 0
+    for pair in orbital:
+        rgba = sample.rgba(pair)
+        covered = rgba[..., 3] > COVERED * 255
+        coverage.append(float(covered.mean()))
+        border.append(float(np.concatenate([covered[0], covered[-1], covered[1:-1, 0], covered[1:-1, -1]]).mean()))
+        colours = rgba[covered][:, :3].astype(np.float64) / 255
+        total, squares, count = total + colours.sum(0), squares + (colours**2).sum(0), count + len(colours)
+    spread = np.sqrt(np.maximum(squares / max(count, 1) - (total / max(count, 1)) ** 2, 0))
+    return _front_measures(sample) | {
+        "coverage_mean": float(np.mean(coverage)),
+        "coverage_min": min(coverage),
+        "coverage_max": max(coverage),
+        "border_max": max(border),
+        "colour_spread": float(spread.max()),
+        "motion_magnitude": _motion_magnitude(sample),
+    }
+
+
+def decide(measures: Mapping[str, float], rules: CurationRules) -> Decision:
+    """The first rule that the measures break, from the most to the least basic; kept where they break none."""
+    m = measures
+    if not all(math.isfinite(value) for value in m.values()):
+        return Decision(kept=False, rule="unreadable", reason="a measure is not a finite number; render it again")
+    q, h = m["ssim_quarter"], m["ssim_half"]
+    both = f"SSIM {q:.3f} at 1/4 and {h:.3f} at 1/2"
+    if m["coverage_min"] < rules.empty:
+        reason = (
+            f"hardly anything is seen: in one orbital frame {_percent(m['coverage_min'])} of the pixels are covered, "
+            f"below {_percent(rules.empty)}"
+        )
+        return Decision(kept=False, rule="nearly-empty", reason=reason)
+    if m["border_max"] > rules.border:
+        reason = (
+            f"leaves the frame: in one orbital frame {_percent(m['border_max'])} of the border pixels are covered, "
+            f"above {_percent(rules.border)}"
+        )
+        return Decision(kept=False, rule="leaves-frame", reason=reason)
+    if m["colour_spread"] < rules.flat:
+        reason = f"is drawn in one flat colour: its colours spread by {m['colour_spread']:.4f}, below {rules.flat:g}"
+        return Decision(kept=False, rule="one-colour", reason=reason)
+    if min(q, h) > rules.static_ssim:
+        reason = f"front view hardly changes: {both}, both above {rules.static_ssim:g}"
+        return Decision(kept=False, rule="static", reason=reason)
+    if min(q, h) < rules.violent_ssim:
+        which = "both" if max(q, h) < rules.violent_ssim else "one"
+        reason = f"front view changes too abruptly: {both}, {which} below {rules.violent_ssim:g}"
+        return Decision(kept=False, rule="violent", reason=reason)
+    return Decision(kept=True)
+
+
+def frames_digest(sample: Sample) -> str:
+    """32 hexadecimal digits that are equal for two samples exactly when all their RGBA frames are (as encoded)."""
+    whole = hashlib.sha256()
+    for name in sorted(sample.members):
+        if name.endswith(".rgba.png"):
+            whole.update(f"{name} {len(sample.members[name])}\n".encode())
+            whole.update(sample.members[name])
+    return whole.hexdigest()[:32]
+
+
+def quantiles(values: Sequence[float | None]) -> list[float | None]:
+    """The rank of each value among all, 0 the smallest and 1 the largest, ties sharing their mean; None stays None."""
+    known = np.sort(np.array([v for v in values if v is not None], dtype=np.float64))
+    if len(known) == 1:
+        return [None if v is None else 0.5 for v in values]
+    out: list[float | None] = []
+    for value in values:
+        if value is None:
+            out.append(None)
+            continue
+        below, upto = np.searchsorted(known, value, "left"), np.searchsorted(known, value, "right")
+        out.append(float((below + upto - 1) / 2 / (len(known) - 1)))
+    return out
+
+
+def orbit_pairs(sample: Sample) -> list[Pair]:
+    """The pairs of the sample's first orbit, in the order of time."""
+    return _orbits(sample)[0]
+
+
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """(h, w, 3) float32 in [0, 1] of straight 8-bit RGBA (h, w, 4) over white."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return rgba[..., :3].astype(np.float32) / 255 * alpha + (1 - alpha)
+
+
+def _front_measures(sample: Sample) -> dict[str, float]:
+    times, rendered = sample.meta["times"], set(sample.pairs)
+    front = [j for j in sorted(range(len(times)), key=lambda j: times[j]) if (0, j) in rendered]
+    if not front or times[front[0]] != 0:
+        raise InputError(f"{sample.key}: has no front clip (view 0 at every time); render it with --columns 1 or more")
+    frames = [on_white(sample.rgba((0, j))) for j in front]
+    # Of two times equally near the later one is taken: of 24 frames 6 and 12, as Diffusion4D counts.
+    nearest = [min(range(len(front)), key=lambda i: (round(abs(times[front[i]] - t), 9), -i)) for t in (0.25, 0.5)]
+    start, quarter, half = (_resized(frames[i]) for i in (0, *nearest))
+    values = ssim(torch.cat([start, start]), torch.cat([quarter, half])).tolist()
+    steps = [float(np.square(b - a).mean()) for a, b in pairwise(frames)]
+    return {"ssim_quarter": values[0], "ssim_half": values[1], "front_step_max": max(steps, default=0.0)}
+
+
+def _resized(frame: np.ndarray) -> Tensor:
+    """(1, 3, 256, 256) of a frame (h, w, 3)."""
+    image = torch.from_numpy(frame).permute(2, 0, 1)[None]
+    return image if image.shape[-2:] == (SIDE, SIDE) else functional.interpolate(image, size=(SIDE, SIDE), mode="area")
+
+
+def _motion_magnitude(sample: Sample) -> float:
+    stored = sample.meta.get("motion_magnitude")
+    if isinstance(stored, int | float):
+        return float(stored)
+    orbit = orbit_pairs(sample)
+    squares = [np.square(on_white(sample.rgba((i, j))) - on_white(sample.rgba((i, 0)))).mean() for i, j in orbit]
+    return float(np.mean(squares))
+
+
+def _orbits(sample: Sample) -> list[list[Pair]]:
+    try:
+        orbits = [[(int(i), int(j)) for i, j in orbit] for orbit in sample.meta["orbits"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{sample.key}: its metadata lists no `orbits`; render it again") from error
+    if not orbits or not all(orbits):
+        raise InputError(f"{sample.key}: its metadata lists no `orbits`; render it again")
+    return orbits
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -1,0 +1,274 @@
+"""`render_assets`: many animated files to samples, every input accounted for, on this machine or on a Ray cluster.
+
+    DIR/plan.json         what is rendered of each animation
+    DIR/manifest.jsonl    a line for every animation, rendered or not and why; for files without any, a line for the file
+    DIR/samples/KEY.tar   the samples
+
+A run that was killed goes on where it stopped; a run that is done does nothing. Files are known by their content: one that
+has changed is rendered again. `DIR/.inputs.jsonl` remembers size and time of change, to save reading unchanged files; it may be
+deleted. Captions are those of the time of rendering.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from ..errors import InputError
+from .isolate import MAX_WORKERS, Limits, Pool
+from .jobs import Job, Outcome, Settings, start_rendering, supervise
+from .manifest import Line, Manifest, make_record
+from .plan import RenderPlan
+from .sources import Source, content_digest, find_sources, signature
+
+_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{1,160}\.[a-z0-9_]{8}\.tar")
+"""What `save_sample` leaves when it is killed: `.KEY.random.tar`."""
+
+
+@dataclass(kw_only=True)
+class RenderSummary:
+    """What a run did.
+
+    Attributes:
+        inputs: files that were named. rendered: animations rendered by this run. reused: those rendered before.
+        failed: animations, and files, without a sample, those of earlier runs included; `causes` counts them by cause.
+        frames: rendered by this run. seconds: of this run.
+    """
+
+    inputs: int = 0
+    rendered: int = 0
+    failed: int = 0
+    reused: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    causes: dict[str, int] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        failed = f"{self.failed} failed" + (
+            f" ({', '.join(f'{n} {cause}' for cause, n in sorted(self.causes.items()))})" if self.causes else ""
+        )
+        rate = f"{self.frames} frames in {self.seconds:.1f} s, {self.frames / max(self.seconds, 1e-9):.1f} a second"
+        return f"{self.inputs} files: {self.rendered} animations rendered, {self.reused} reused, {failed}; {rate}"
+
+
+def render_assets(
+    inputs: Sequence[Path],
+    *,
+    out: Path,
+    plan: RenderPlan,
+    captions: Path | None = None,
+    animations: Literal["all", "first"] = "all",
+    hide: Sequence[str] = (),
+    workers: int | None = None,
+    timeout: float = 120.0,
+    memory_gib: float = 4.0,
+    ray: str | None = None,
+    retry_failed: bool = False,
+    progress: bool = True,
+    objaverse_root: Path | None = None,
+) -> RenderSummary:
+    """Render the animations of all inputs into the folder `out`, going on from what is there.
+
+    Args:
+        inputs: files, folders, lists of paths, Objaverse ids; see `orbit4d.data.sources.find_sources`.
+        captions: a table of captions; see `orbit4d.data.captions`.
+        animations: all of each file, or only its first.
+        hide: mesh names to leave out where they occur, see `orbit4d.assets.gltf.without`.
+        workers: processes; None: one a core (on a cluster: one a CPU of it).
+        timeout: seconds for loading a file, and for each of its animations. memory_gib: of a process.
+        ray: None: processes of this machine; ``local``: a Ray of its own; ``auto`` or an address: a running cluster,
+            whose machines all see `inputs` and `out` under the same paths.
+        retry_failed: render again what failed before.
+        objaverse_root: a local copy of Objaverse.
+
+    Raises InputError for bad arguments, inputs that do not exist, an `out` that cannot be written, that another run is
+    writing or that was rendered with another plan, and where there is no OpenGL. A file that cannot be rendered never
+    raises: its line in the manifest says why. An interrupted run leaves the manifest whole.
+    """
+    started = time.perf_counter()
+    limits = Limits(timeout=timeout, memory_gib=memory_gib)
+    if animations not in ("all", "first"):
+        raise InputError(f"--animations: expected all or first, got {animations!r}")
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise InputError(f"--workers: expected 1 to {MAX_WORKERS}, got {workers}")
+    sources = find_sources(inputs, objaverse_root=objaverse_root)
+    settings = Settings(
+        out=Path(out).resolve(),
+        plan=plan,
+        animations=animations,
+        hide=tuple(hide),
+        captions=_captions(captions, sources),
+    )
+    summary, causes = RenderSummary(inputs=len(sources)), Counter[str]()
+    with Manifest(settings.out, plan) as manifest:
+        _remove_temporaries(settings.out)
+        cache = _InputCache(settings.out / ".inputs.jsonl")
+        jobs = _survey(sources, manifest, cache, settings, retry_failed=retry_failed)
+        waiting = {job.source.input for job in jobs}
+        for source in sources:
+            for line in manifest.lines(source.input):
+                _count(summary, causes, line.status, line.cause, new=False)
+        outcomes = _run(jobs, settings, limits, workers=workers, ray=ray)
+        with cache, tqdm(total=len(jobs), desc="render", unit="file", disable=not progress) as bar:
+            for outcome in outcomes:
+                if outcome.record is not None:
+                    manifest.append(outcome.record)
+                    _count(summary, causes, outcome.record["status"], outcome.record["cause"], new=True)
+                    summary.frames += outcome.record["frames"]
+                if outcome.finished:
+                    waiting.discard(outcome.source.input)
+                    cache.note(outcome)
+                    bar.update()
+                rate = summary.frames / max(time.perf_counter() - started, 1e-9)
+                done = f"{summary.rendered} rendered, {summary.failed} failed, {summary.reused} reused"
+                bar.set_postfix_str(f"{done}, {rate:.0f} frames/s", refresh=False)
+        if waiting:
+            raise RuntimeError(f"rendering ended with {len(waiting)} files left, e.g. {sorted(waiting)[0]}")
+        _remove_temporaries(settings.out)
+        manifest.rewrite()
+    summary.seconds, summary.causes = round(time.perf_counter() - started, 3), dict(causes)
+    return summary
+
+
+def _captions(path: Path | None, sources: Sequence[Source]) -> Any:
+    if path is not None:
+        raise InputError(f"{path}: tables of captions are not read yet")
+    return None
+
+
+def _run(
+    jobs: deque[Job], settings: Settings, limits: Limits, *, workers: int | None, ray: str | None
+) -> Iterator[Outcome]:
+    known = [job for job in jobs if job.source.problem is not None]
+    for job in known:
+        jobs.remove(job)
+    for job in known:
+        assert job.source.problem is not None
+        cause, reason = job.source.problem
+        hide = list(settings.hide)
+        line = make_record(input=job.source.input, key=job.source.stem, cause=cause, reason=reason, hide=hide)
+        yield Outcome(source=job.source, record=line)
+        yield Outcome(source=job.source, finished=True)
+    if not jobs:
+        return
+    if ray is not None:
+        from .scale import run_on_ray
+
+        yield from run_on_ray(jobs, settings, limits, address=ray, workers=workers)
+        return
+    with Pool(start_rendering, settings, workers=workers or available_cpus(), limits=limits) as pool:
+        yield from supervise(pool, jobs, settings)
+
+
+def available_cpus() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _count(summary: RenderSummary, causes: Counter[str], status: str, cause: str | None, *, new: bool) -> None:
+    if status != "rendered":
+        summary.failed += 1
+        causes[str(cause)] += 1
+    elif new:
+        summary.rendered += 1
+    else:
+        summary.reused += 1
+
+
+def _survey(
+    sources: Sequence[Source], manifest: Manifest, cache: _InputCache, settings: Settings, *, retry_failed: bool
+) -> deque[Job]:
+    """What is left to do. Lines that hold no more leave the manifest, and after it their samples the folder."""
+    jobs: deque[Job] = deque()
+    stale: set[tuple[str, int | None]] = set()
+    rewritten: set[Path] = set()
+    for source in sources:
+        lines = manifest.lines(source.input)
+        keep = [line for line in lines if _holds(line, source, cache, settings) and _sample_there(line, settings.out)]
+        rewritten |= {settings.out / line.sample for line in lines if line not in keep and line.sample}
+        keep = [line for line in keep if line.status == "rendered" or not retry_failed]
+        stale |= {(source.input, line.animation) for line in lines if line not in keep}
+        if not _complete(keep, settings):
+            jobs.append(Job(source=source, skip=tuple(line.animation for line in keep if line.animation is not None)))
+    if stale:
+        manifest.rewrite(lambda input, line: (input, line.animation) not in stale)
+        for path in rewritten:
+            path.unlink(missing_ok=True)
+    return jobs
+
+
+def _holds(line: Line, source: Source, cache: _InputCache, settings: Settings) -> bool:
+    """Whether the file is the one that the line is about, and would be rendered in the same way."""
+    if source.problem is not None:
+        return line.input_sha256 is None and line.cause == source.problem[0]
+    return line.hide == settings.hide and line.input_sha256 == cache.digest(source)
+
+
+def _sample_there(line: Line, out: Path) -> bool:
+    if line.sample is None:
+        return True
+    try:
+        return (out / line.sample).stat().st_size == line.bytes
+    except OSError:
+        return False
+
+
+def _complete(lines: Sequence[Line], settings: Settings) -> bool:
+    if any(line.animation is None for line in lines):
+        return True
+    if not lines or lines[0].animations is None:
+        return False
+    wanted = range(lines[0].animations if settings.animations == "all" else 1)
+    return set(wanted) <= {line.animation for line in lines}
+
+
+def _remove_temporaries(out: Path) -> None:
+    """Delete what killed workers were writing. Only under the lock: nobody else writes here."""
+    with os.scandir(out / "samples") as entries:
+        for entry in entries:
+            if _TEMPORARY.fullmatch(entry.name):
+                Path(entry.path).unlink(missing_ok=True)
+
+
+class _InputCache:
+    """Digests of input files by their size and time of change. A context manager; lines it cannot read are forgotten."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._known: dict[str, tuple[list[list[int]], str]] = {}
+        if path.is_file():
+            with open(path, "rb") as handle:
+                for line in handle:
+                    try:
+                        entry = json.loads(line)
+                        self._known[str(entry["input"])] = entry["signature"], str(entry["digest"])
+                    except (KeyError, TypeError, ValueError, RecursionError):
+                        continue
+
+    def __enter__(self) -> _InputCache:
+        self._handle = open(self.path, "a", encoding="utf-8")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._handle.close()
+
+    def digest(self, source: Source) -> str | None:
+        """The digest of a source's file as it is now; None when it cannot be read."""
+        now, (then, digest) = signature(source.path), self._known.get(source.input, ([], ""))
+        return digest if now and now == then else content_digest(source.path)[0]
+
+    def note(self, outcome: Outcome) -> None:
+        if outcome.digest is not None:
+            entry = {"input": outcome.source.input, "digest": outcome.digest}
+            entry["signature"] = [list(pair) for pair in outcome.signature]  # type: ignore[assignment]
+            self._handle.write("\n" * (self._handle.tell() == 0) + json.dumps(entry) + "\n")
+            self._handle.flush()

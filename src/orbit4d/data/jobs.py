@@ -1,0 +1,319 @@
+"""Rendering one asset file: `render_source` makes its samples, `supervise` does that for many in a `Pool`.
+
+`render_source` is a function of the file, the settings and the code alone: equal arguments make equal bytes, wherever it
+runs and whatever was rendered before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..assets.gltf import ALTERNATIVES, Asset, load_glb, without
+from ..errors import InputError
+from .drawing import Drawer
+from .isolate import Emit, Event, Pool
+from .manifest import Record, make_record
+from .plan import RenderPlan
+from .sample import Sample, encode_frame, load_sample, save_sample
+from .sources import Source, content_digest
+
+MAX_DEATHS = 3
+"""Animations of one file that may kill their worker before the rest of them is given up."""
+
+
+@dataclass(kw_only=True, frozen=True)
+class Settings:
+    """What is the same for all files of a run. `captions` is a CaptionTable."""
+
+    out: Path
+    plan: RenderPlan
+    animations: Literal["all", "first"] = "all"
+    hide: tuple[str, ...] = ()
+    captions: Any = None
+
+
+@dataclass(kw_only=True, frozen=True)
+class Job:
+    """A file, without the animations in `skip`, which are done."""
+
+    source: Source
+    skip: tuple[int, ...] = ()
+
+
+@dataclass(kw_only=True, frozen=True)
+class Outcome:
+    """Something a job came to: a manifest line, or (finished) its end with the file's digest and signature."""
+
+    source: Source
+    record: Record | None = None
+    finished: bool = False
+    digest: str | None = None
+    signature: tuple[tuple[int, int], ...] = ()
+
+
+def sample_path(out: Path, key: str) -> Path:
+    return out / "samples" / f"{key}.tar"
+
+
+def render_source(
+    job: Job,
+    settings: Settings,
+    *,
+    drawer: Drawer | None = None,
+    report: Callable[[dict[str, Any]], None] | None = None,
+) -> list[Record]:
+    """Render the wanted animations of one file, loaded once; a sample that is already there, and right, is kept.
+
+    Each sample appears under its name when whole. Returns a manifest line for each animation, or one for the file when
+    it cannot be read or has none; whatever is wrong with the file becomes a line. `report` hears of each step:
+    {"digest", "signature"}, {"opened": {...}}, {"begin": animation}, {"record": line}.
+    """
+    if drawer is None:
+        with Drawer(settings.plan) as own:
+            return render_source(job, settings, drawer=own, report=report)
+    source, tell, lines = job.source, report or (lambda _: None), []
+
+    def add(line: Record) -> None:
+        lines.append(line)
+        tell({"record": line})
+
+    digest, signature = content_digest(source.path)
+    tell({"digest": digest, "signature": signature})
+    known: Record = {"input": source.input, "input_sha256": digest, "hide": list(settings.hide)}
+    try:
+        if not source.path.is_file():
+            raise InputError(f"{source.input}: no such file, or a folder; expected a .glb or .gltf")
+        asset = load_glb(source.path)
+        asset = without(asset, _matching(asset, settings.hide))
+    except (InputError, OSError) as error:
+        add(make_record(**known, key=source.stem, cause="unreadable", reason=_reason(error, source)))
+        return lines
+    asset.metadata = source.facts | asset.metadata
+    names = [animation.name for animation in asset.animations]
+    known["animations"] = len(names)
+    wanted = [i for i in range(len(names)) if settings.animations == "all" or i == 0]
+    tell({"opened": {"animations": names, "wanted": wanted}})
+    if not names:
+        reason = f"{source.input}: has no animation"
+        add(make_record(**known, key=source.stem, cause="no-animation", reason=reason))
+    for i in wanted:
+        if i not in job.skip:
+            tell({"begin": i})
+            add(_animation(asset, i, source=source, settings=settings, drawer=drawer, known=known))
+    return lines
+
+
+def _animation(asset: Asset, i: int, *, source: Source, settings: Settings, drawer: Drawer, known: Record) -> Record:
+    """The manifest line of one animation, its sample written."""
+    started, key = time.perf_counter(), source.key(i)
+    base = make_record(**known, key=key, animation=i, animation_name=asset.animations[i].name)
+    duration = asset.animations[i].duration
+    if not duration > 0:
+        reason = f"{source.input}: animation {i} lasts {duration:g} s, nothing moves in it"
+        return base | {"cause": "no-animation", "reason": reason}
+    path = sample_path(settings.out, key)
+    kept = _adopt(path, base, settings.plan)
+    if kept is not None:
+        return kept
+    try:
+        sample = _sample(asset, i, source=source, settings=settings, drawer=drawer, base=base)
+        save_sample(sample, path)
+    except MemoryError:
+        raise  # a process that has met its limit is not used any further
+    except Exception as error:  # whatever an asset makes the code do costs this animation only
+        return base | {"cause": "error", "reason": _reason(error, source)}
+    return _filed(sample.meta["record"], path) | {"seconds": round(time.perf_counter() - started, 3)}
+
+
+def _sample(asset: Asset, i: int, *, source: Source, settings: Settings, drawer: Drawer, base: Record) -> Sample:
+    plan, cameras = settings.plan, settings.plan.cameras()
+    captions, kind = _describe(settings, source, asset, i)
+    drawing = drawer.draw(asset, i, seed=_seed(plan, base["key"]))
+    members: dict[str, bytes] = {}
+    for pair, frame in drawing.frames:
+        members |= encode_frame(frame, pair, depth_max=drawing.depth_max)
+    meta = {
+        "captions": captions,
+        "kind": kind,
+        "times": plan.times(),
+        "pairs": [list(pair) for pair in plan.pairs()],
+        "camera_to_world": cameras.camera_to_world.tolist(),
+        "intrinsics": cameras.intrinsics.tolist(),
+        "width": plan.size,
+        "height": plan.size,
+        "depth_max": drawing.depth_max,
+        "plan": plan.digest(),
+        "orbits": [[list(pair) for pair in plan.orbit(k)] for k in range(plan.orbits)],
+        "lighting": drawing.lighting.to_dict(),
+        "input": source.input,
+        "animation": i,
+        "animation_name": base["animation_name"],
+        "license": asset.metadata.get("license"),
+        "metadata": dict(sorted(asset.metadata.items())),
+    }
+    sample = Sample(key=base["key"], meta=meta, members=members)
+    meta["motion_magnitude"] = motion_magnitude(sample, plan)
+    record = base | {"status": "rendered", "sample": f"samples/{base['key']}.tar", "frames": len(plan.pairs())}
+    record |= {"captions": captions, "kind": kind, "motion_magnitude": meta["motion_magnitude"]}
+    meta["record"] = {k: v for k, v in record.items() if k not in ("sha256", "bytes", "seconds")}
+    return sample
+
+
+def motion_magnitude(sample: Sample, plan: RenderPlan) -> float:
+    """m = mean over frames, pixels and channels of (V - V0)^2, composited on white: the orbit against the static orbit."""
+    errors = [_on_white(sample.rgba((i, j))) - _on_white(sample.rgba((i, 0))) for i, j in plan.orbit()]
+    return float(np.mean([np.square(error).mean(dtype=np.float64) for error in errors]))
+
+
+def _on_white(rgba: np.ndarray) -> np.ndarray:
+    values = rgba.astype(np.float32) / 255
+    return values[..., :3] * values[..., 3:] + (1 - values[..., 3:])
+
+
+def _seed(plan: RenderPlan, key: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"{plan.seed}:{key}".encode()).digest()[:7], "big")
+
+
+def _describe(settings: Settings, source: Source, asset: Asset, i: int) -> tuple[list[str], str | None]:
+    if settings.captions is not None:
+        description = settings.captions.describe(source.input, asset=asset, animation=i)
+        return list(description.captions), description.kind
+    name, motion = asset.name.replace("_", " ").lower(), asset.animations[i].name.rsplit("|", 1)[-1].lower()
+    return [f"{name}, {motion}"], None
+
+
+def _matching(asset: Asset, patterns: Sequence[str]) -> list[str]:
+    """The patterns that hide something of this asset: of many, a rule fits only some."""
+    names = {p.name.lower() for p in asset.primitives} | {node.name.lower() for node in asset.nodes}
+    return [p for p in patterns if p == ALTERNATIVES or any(fnmatchcase(name, p.lower()) for name in names)]
+
+
+def _adopt(path: Path, base: Record, plan: RenderPlan) -> Record | None:
+    """The line of a sample that an earlier run finished but could not list any more; None for a sample of anything else."""
+    if not path.is_file():
+        return None
+    try:
+        meta = load_sample(path).meta
+    except InputError:
+        return None
+    record = meta.get("record")
+    same = ("input", "animation", "animation_name", "key", "input_sha256", "hide")
+    if not isinstance(record, dict) or set(record) != set(base) - {"sha256", "bytes", "seconds"}:
+        return None
+    if meta.get("plan") != plan.digest() or any(record[name] != base[name] for name in same):
+        return None
+    return _filed(record, path)
+
+
+def _filed(record: Record, path: Path) -> Record:
+    data = path.read_bytes()
+    return record | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), "seconds": 0.0}
+
+
+def _reason(error: Exception, source: Source) -> str:
+    """One line that names the input the way the manifest does, so that it is the same wherever the file lies."""
+    text = " ".join(str(error).split()).replace(str(source.path), source.input)
+    return (text if isinstance(error, InputError) else f"{source.input}: {type(error).__name__}: {text}")[:400]
+
+
+def start_rendering(settings: Settings) -> Callable[[Job, Emit], None]:
+    """A `Pool`'s worker: one OpenGL context, kept over its files."""
+    import torch
+
+    torch.set_num_threads(1)
+    drawer = Drawer(settings.plan)
+
+    def handle(job: Job, emit: Emit) -> None:
+        render_source(job, settings, drawer=drawer, report=emit)
+
+    return handle
+
+
+@dataclass
+class _Progress:
+    """What is known of a file whose worker may die."""
+
+    digest: str | None = None
+    signature: tuple[tuple[int, int], ...] = ()
+    names: list[str] | None = None
+    wanted: tuple[int, ...] = ()
+    done: tuple[int, ...] = ()
+    current: int | None = None
+    deaths: int = 0
+    spared: int | None = -1
+
+
+def supervise(pool: Pool, jobs: deque[Job], settings: Settings) -> Iterator[Outcome]:
+    """Do the jobs in the pool. A worker that dies costs the animation it was at; the file's others are rendered after it."""
+    known: dict[str, _Progress] = {}
+    for event in pool.run(jobs):
+        job: Job = event.task
+        state = known.setdefault(job.source.input, _Progress(done=job.skip))
+        match event.what:
+            case "message":
+                line = _note(state, event.body)
+                if line is not None:
+                    yield Outcome(source=job.source, record=line)
+                continue
+            case "died":
+                lines, again = _after_death(job, state, event, settings)
+                for line in lines:
+                    yield Outcome(source=job.source, record=line)
+                if again is not None:
+                    jobs.appendleft(again)
+                    continue
+        del known[job.source.input]
+        yield Outcome(source=job.source, finished=True, digest=state.digest, signature=state.signature)
+
+
+def _note(state: _Progress, body: dict[str, Any]) -> Record | None:
+    """Take in what a worker says; returns the line that it may hold."""
+    match body:
+        case {"record": record}:
+            state.current = None
+            state.done += () if record["animation"] is None else (record["animation"],)
+            return record
+        case {"begin": animation}:
+            state.current = animation
+        case {"opened": opened}:
+            state.names, state.wanted = opened["animations"], tuple(opened["wanted"])
+        case {"digest": digest, "signature": signature}:
+            state.digest, state.signature = digest, tuple((int(a), int(b)) for a, b in signature)
+    return None
+
+
+def _after_death(job: Job, state: _Progress, event: Event, settings: Settings) -> tuple[list[Record], Job | None]:
+    """The lines that a worker's death makes, and the job that goes on after it."""
+    cause, reason, current, source = event.cause, event.reason, state.current, job.source
+    state.current = None
+    if cause == "killed":
+        if state.spared != current:  # from outside, most likely by chance: once more
+            state.spared = current
+            return [], replace(job, skip=state.done)
+        cause = "memory"
+    known: Record = {"input": source.input, "input_sha256": state.digest, "hide": list(settings.hide), "cause": cause}
+    if state.names is None or current is None:
+        return [make_record(**known, key=source.stem, reason=f"{source.input}: {reason}")], None
+    known["animations"] = len(state.names)
+
+    def line(animation: int, words: str) -> Record:
+        assert state.names is not None
+        named = {"key": source.key(animation), "animation": animation, "animation_name": state.names[animation]}
+        return make_record(**known, **named, reason=f"{source.input}: animation {animation} {words}")
+
+    lines = [line(current, reason)]
+    state.done += (current,)
+    state.deaths += 1
+    left = [i for i in state.wanted if i not in state.done]
+    if left and state.deaths >= MAX_DEATHS:
+        return lines + [line(i, f"was not tried after {MAX_DEATHS} others: {reason}") for i in left], None
+    return lines, replace(job, skip=state.done) if left else None

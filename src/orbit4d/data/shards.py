@@ -1,0 +1,259 @@
+"""Shards: a curated folder as WebDataset tar files with an index, for training on one machine or many.
+
+    OUT/shard-000000.tar   samples one after the other, each as `data.sample` lays it out: KEY.json, KEY.v00t00.rgba.png, ...
+    OUT/index.json         written last: where every sample lies, checksums, counts, captions, statistics of motion
+
+Any program that reads WebDataset reads the tar files, without the index; `data.sample_set.open_samples` uses the index to
+reach any sample in one read. Equal samples, seed and size make equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..files import atomic_path, parse_json
+from .sample import add_to_tar, load_sample, tar_members
+from .sample_set import (
+    FORMAT,
+    SHARD_NAME,
+    VERSION,
+    folder_lines,
+    motion_statistics,
+    open_samples,
+    overrides,
+    read_index,
+    sample_file,
+)
+
+MIB = 2**20
+
+
+@dataclass(kw_only=True, frozen=True)
+class ShardSummary:
+    """How much was written: bytes of all tar files."""
+
+    samples: int
+    shards: int
+    bytes: int
+
+
+@dataclass(kw_only=True, frozen=True)
+class _Planned:
+    """One shard to be: its records, and a digest of all that decides its bytes."""
+
+    name: str
+    lines: list[dict[str, Any]]
+    sources: str
+
+
+def write_shards(
+    folder: str | Path,
+    *,
+    out: str | Path,
+    shard_mib: int = 256,
+    seed: int = 0,
+    include_dropped: bool = False,
+    progress: bool = True,
+) -> ShardSummary:
+    """Write the samples that curation kept to shards in `out`.
+
+    Args:
+        folder: rendered and curated. shard_mib: no shard is larger, unless a single sample is.
+        seed: of the one shuffle that makes any prefix of the shards a fair subset.
+        include_dropped: take all rendered samples, whatever curation said and whether or not there was one.
+
+    A run that was stopped goes on: finished shards whose checksum is right are kept. `index.json` is there only when all
+    shards are. Raises InputError: nothing to write, a folder that was not curated, samples that changed since.
+    """
+    folder, out = Path(folder), Path(out)
+    if not 1 <= shard_mib <= 2**20:
+        raise InputError(f"--shard-mib: expected 1 to {2**20}, got {shard_mib}")
+    if out.resolve() == folder.resolve():
+        raise InputError(f"--out: {out} is the rendered folder itself; name another, e.g. {out / 'shards'}")
+    if not include_dropped and not (folder / "curation.jsonl").is_file():
+        raise InputError(f"{folder}: not curated (no curation.jsonl); curate it first, or pass --include-dropped")
+    planned = _plan(folder, limit=shard_mib * MIB, seed=seed, include_dropped=include_dropped)
+    if not planned:
+        raise InputError(f"{folder}: no sample was kept, nothing to shard; see its curation report")
+    out.mkdir(parents=True, exist_ok=True)
+    known = _known_records(out)
+    total = sum(len(shard.lines) for shard in planned)
+    records, captions = [], _Captions()
+    with tqdm(total=total, desc="shard", unit="sample", disable=not progress) as bar:
+        for shard in planned:
+            record = known.get(shard.name)
+            if record is None or not _is_finished(out, shard, record):
+                # From here on the old index would describe shards that are no longer there.
+                (out / "index.json").unlink(missing_ok=True)
+                record = _write_shard(folder, out, shard)
+            _write_json(_record_file(out, shard.name), record)
+            captions.add(record)
+            records.append(record)
+            bar.update(len(shard.lines))
+    index = {
+        "format": FORMAT,
+        "version": VERSION,
+        "plan": _rendering_plan(folder),
+        "seed": seed,
+        "samples": total,
+        "bytes": sum(record["bytes"] for record in records),
+        "captions": captions.to_json(),
+        "kinds": dict(sorted(Counter(str(s["kind"]) for r in records for s in r["samples"]).items())),
+        "motion": motion_statistics([s["motion_magnitude"] for r in records for s in r["samples"]]),
+        "shards": records,
+    }
+    _write_json(out / "index.json", index)
+    names = {shard.name for shard in planned}
+    for name in set(known) - names:  # of an earlier, larger set
+        (out / name).unlink(missing_ok=True)
+    for name in names | set(known):
+        _record_file(out, name).unlink(missing_ok=True)
+    return ShardSummary(samples=total, shards=len(records), bytes=index["bytes"])
+
+
+def _plan(folder: Path, *, limit: int, seed: int, include_dropped: bool) -> list[_Planned]:
+    """Which samples go into which shard. The order of the records, which many workers wrote, does not matter."""
+    lines = sorted(folder_lines(folder, include_dropped=include_dropped), key=lambda line: line["key"])
+    groups: list[list[dict[str, Any]]] = []
+    filled = limit
+    for number in np.random.default_rng(seed).permutation(len(lines)):
+        line = lines[number]
+        try:
+            size = sample_file(folder, line).stat().st_size
+        except OSError as error:
+            raise InputError(f"{sample_file(folder, line)}: missing ({error.strerror}); render it again") from error
+        if filled + size > limit:
+            groups.append([])
+            filled = 0
+        groups[-1].append(line)
+        filled += size
+    out = []
+    for number, group in enumerate(groups):
+        text = json.dumps(
+            [
+                VERSION,
+                [[line["key"], line.get("sha256"), line.get("caption_sources"), overrides(line)] for line in group],
+            ]
+        )
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        out.append(_Planned(name=f"shard-{number:06d}.tar", lines=group, sources=digest))
+    return out
+
+
+def _write_shard(folder: Path, out: Path, shard: _Planned) -> dict[str, Any]:
+    samples = []
+    with atomic_path(out / shard.name) as temporary:
+        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for line in shard.lines:
+                samples.append(_add_sample(tar, sample_file(folder, line), line))
+        size, digest = temporary.stat().st_size, _sha256(temporary)
+        with open(temporary, "rb") as handle:
+            for sample in samples:
+                handle.seek(sample["offset"])
+                sample["sha256"] = hashlib.sha256(handle.read(sample["length"])).hexdigest()
+    return {"file": shard.name, "bytes": size, "sha256": digest, "sources": shard.sources, "samples": samples}
+
+
+def _add_sample(tar: tarfile.TarFile, file: Path, line: dict[str, Any]) -> dict[str, Any]:
+    expected = line.get("sha256")
+    if isinstance(expected, str) and _sha256(file) != expected:
+        raise InputError(f"{file}: not the file that was curated (its checksum differs); curate the folder again")
+    sample = load_sample(file)
+    if sample.key != line["key"]:
+        raise InputError(f"{file}: holds sample {sample.key}, expected {line['key']}; render it again")
+    sample.meta |= overrides(line)
+    start = tar.offset
+    for name, data in tar_members(sample):
+        add_to_tar(tar, name, data)
+    return {
+        "key": sample.key,
+        "offset": start,
+        "length": tar.offset - start,
+        "kind": sample.meta.get("kind"),
+        "motion_magnitude": sample.meta.get("motion_magnitude"),
+        "captions": sample.captions,
+        "caption_sources": [str(name) for name in line.get("caption_sources") or ["render"] * len(sample.captions)],
+    }
+
+
+class _Captions:
+    """Counts of the captions and of where they came from."""
+
+    def __init__(self) -> None:
+        self.total, self.distinct, self.sources = 0, set(), Counter()
+
+    def add(self, record: dict[str, Any]) -> None:
+        for sample in record["samples"]:
+            self.total += len(sample["captions"])
+            self.distinct.update(sample["captions"])
+            self.sources.update(sample["caption_sources"])
+
+    def to_json(self) -> dict[str, Any]:
+        return {"total": self.total, "distinct": len(self.distinct), "sources": dict(sorted(self.sources.items()))}
+
+
+def _record_file(out: Path, name: str) -> Path:
+    return out / f".{name}.json"
+
+
+def _known_records(out: Path) -> dict[str, dict[str, Any]]:
+    """What earlier runs say of their shards; whether it is still true is for `_is_finished`."""
+    found: list[Any] = []
+    if (out / "index.json").is_file():
+        found += read_index(out)["shards"]
+    for file in sorted(out.glob(".shard-*.tar.json")):
+        found.append(parse_json(file.read_bytes(), source=file))
+    return {r["file"]: r for r in found if isinstance(r, dict) and SHARD_NAME.fullmatch(str(r.get("file")))}
+
+
+def _is_finished(out: Path, shard: _Planned, record: dict[str, Any]) -> bool:
+    file = out / shard.name
+    return record.get("sources") == shard.sources and file.is_file() and _sha256(file) == record.get("sha256")
+
+
+def _rendering_plan(folder: Path) -> Any:
+    file = folder / "plan.json"
+    return parse_json(file.read_bytes(), source=file) if file.is_file() else None
+
+
+def _write_json(path: Path, value: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n")
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def verify_shards(folder: str | Path, *, progress: bool = True) -> ShardSummary:
+    """Check every shard's checksum, and that each sample lies where the index says and is one.
+
+    Raises InputError, in one line, naming the first file that is bad.
+    """
+    folder = Path(folder)
+    samples = open_samples(folder)
+    index = read_index(folder)
+    at = 0
+    for shard in tqdm(index["shards"], desc="verify", unit="shard", disable=not progress):
+        file = folder / shard["file"]
+        if _sha256(file) != shard["sha256"]:
+            raise InputError(f"{file}: damaged, its checksum differs from the index; copy it again, or shard again")
+        with tarfile.open(file, "r:") as tar:
+            names = [(info.offset, info.name) for info in tar]
+        if [offset for offset, name in names if name.endswith(".json")] != [s["offset"] for s in shard["samples"]]:
+            raise InputError(f"{file}: its samples do not lie where index.json says; shard again")
+        for _ in shard["samples"]:
+            samples[at]  # reads and checks it
+            at += 1
+    return ShardSummary(samples=at, shards=len(index["shards"]), bytes=index["bytes"])

@@ -1,0 +1,148 @@
+"""Published renderings become samples: Diffusion4D's, D-NeRF's, and clips of our own."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import draw_ball, sphere_clip
+from PIL import Image
+
+from orbit4d.cameras import Orbit
+from orbit4d.clip import OrbitalClip, load_clip
+from orbit4d.data.dataset import Selection, ShardDataset, rows
+from orbit4d.data.published import import_published, sample_from_clips, samples_from_diffusion4d, samples_from_dnerf
+from orbit4d.data.sample_set import open_samples
+from orbit4d.data.shards import verify_shards, write_shards
+from orbit4d.errors import InputError
+
+FRAMES = 6
+
+
+def _ball(orbit: Orbit, times: torch.Tensor, *, front: bool = False) -> OrbitalClip:
+    cameras = orbit.cameras(32)
+    cameras = cameras[[0] * len(times)] if front else cameras
+    rgb, alpha = draw_ball(cameras, times * 0.3, radius=0.4)
+    return OrbitalClip(rgb=rgb, alpha=alpha, cameras=cameras, times=times)
+
+
+def _png(clip: OrbitalClip, i: int) -> Image.Image:
+    rgba = (torch.cat([clip.rgb[i], clip.alpha[i]]) * 255).round().byte().permute(1, 2, 0).numpy()
+    return Image.fromarray(rgba)
+
+
+def _diffusion4d_folder(folder: Path, *, still: int = 1) -> Path:
+    """Diffusion4D's files of a rising ball; its static orbit shows time index `still`."""
+    folder.mkdir(parents=True)
+    orbit = Orbit(frames=FRAMES)
+    clips = {
+        "multi": _ball(orbit, orbit.times),
+        "multi_static": _ball(orbit, orbit.times[still].expand(FRAMES)),
+        "front": _ball(orbit, orbit.times, front=True),
+    }
+    for prefix, clip in clips.items():
+        for i in range(FRAMES):
+            _png(clip, i).save(folder / f"{prefix}_frame{i}.png")
+    for i, pose in enumerate(clips["multi"].cameras.camera_to_world):
+        axes = {name: pose[:3, j].tolist() for j, name in enumerate(("x", "y", "z", "origin"))}
+        (folder / f"multi{i}.json").write_text(json.dumps(axes | {"x_fov": float(np.radians(39.6))}))
+    return folder
+
+
+def test_diffusion4d_folder_is_a_sample(tmp_path):
+    folder = _diffusion4d_folder(tmp_path / "ball")
+    (sample,) = samples_from_diffusion4d(tmp_path)
+    orbit = Orbit(frames=FRAMES)
+    assert sample.key == "ball__000" and sample.meta["static_time"] == 1 and sample.meta["front_view"] == 0
+    assert len(sample.meta["camera_to_world"]) == FRAMES - 1  # the last view is the first
+    assert sample.meta["orbits"] == [[[i % (FRAMES - 1), i] for i in range(FRAMES)]]
+    assert sample.meta["times"] == pytest.approx(orbit.times.tolist())
+    torch.testing.assert_close(
+        sample.cameras(range(FRAMES - 1)).camera_to_world, orbit.cameras(32).camera_to_world[:-1], atol=1e-5, rtol=0
+    )
+    for pair, name in (((2, 2), "multi_frame2"), ((3, 1), "multi_static_frame3"), ((0, 4), "front_frame4")):
+        np.testing.assert_array_equal(sample.rgba(pair), np.array(Image.open(folder / f"{name}.png")))
+    assert sample.meta["motion_magnitude"] > 1e-4
+    (small,) = samples_from_diffusion4d(tmp_path, size=16)
+    assert small.rgba((0, 0)).shape == (16, 16, 4)
+    assert small.meta["intrinsics"][0][0][0] == pytest.approx(sample.meta["intrinsics"][0][0][0] / 2)
+
+
+def test_imported_folders_are_sharded_and_served(tmp_path):
+    for name in ("a/one", "a/two words", "b"):
+        _diffusion4d_folder(tmp_path / "root" / name)
+    (tmp_path / "root" / "b" / "multi3.json").unlink()
+    summary = import_published(tmp_path / "root", out=tmp_path / "out", progress=False)
+    assert (summary.inputs, summary.imported, summary.failed, summary.reused) == (3, 2, 1, 0)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "manifest.jsonl").read_text().splitlines()]
+    assert [line["status"] for line in lines] == ["rendered", "rendered", "failed"] and "multi3.json" in lines[2][
+        "reason"
+    ]
+    again = import_published(tmp_path / "root", out=tmp_path / "out", progress=False)
+    assert (again.imported, again.reused, again.failed) == (0, 2, 1)
+    write_shards(tmp_path / "out", out=tmp_path / "shards", include_dropped=True, progress=False)
+    assert verify_shards(tmp_path / "shards", progress=False).samples == 2
+    selection = {name: Selection(clip=name) for name in ("orbit", "static", "front")}
+    batch = next(iter(ShardDataset(tmp_path / "shards", selection=selection, batch=2)))
+    assert batch["orbit"]["rgb"].shape == (2, FRAMES, 3, 32, 32)
+    assert batch["static"]["times"].unique().tolist() == pytest.approx([1 / (FRAMES - 1)])
+    assert batch["front"]["camera_to_world"].unique(dim=1).shape[1] == 1
+
+
+def test_dnerf_folder_is_a_sample(tmp_path):
+    clip = sphere_clip(frames=5)
+    poses = clip.cameras.to_opengl()
+    frames = []
+    for i in range(5):
+        (tmp_path / "train").mkdir(exist_ok=True)
+        _png(clip, i).save(tmp_path / "train" / f"r_{i:03d}.png")
+        entry = {"file_path": f"./train/r_{i:03d}", "transform_matrix": poses[i].tolist(), "time": i / 4}
+        frames.append(entry)
+    document = {"camera_angle_x": float(np.radians(39.6)), "frames": frames}
+    (tmp_path / "transforms_train.json").write_text(json.dumps(document))
+    (tmp_path / "transforms_test.json").write_text("never read")
+    (sample,) = samples_from_dnerf(tmp_path)
+    back = sample.clip([(i % 4, i) for i in range(5)])
+    torch.testing.assert_close(back.alpha, clip.alpha)
+    torch.testing.assert_close(back.cameras.camera_to_world, clip.cameras.camera_to_world, atol=1e-5, rtol=0)
+    assert sample.meta["orbits"] == [] and sample.meta["motion_magnitude"] is None
+
+
+def test_clips_of_cameras_that_repeat(tmp_path):
+    clip = replace(sphere_clip(frames=5), caption="a ball")
+    depth = clip.alpha * 2
+    sample = sample_from_clips("x", {"orbit": replace(clip, depth=depth), "again": replace(clip, depth=depth)})
+    assert len(sample.pairs) == 5 and len(sample.meta["camera_to_world"]) == 4 and sample.captions == ["a ball"]
+    torch.testing.assert_close(torch.from_numpy(sample.depth((1, 1))), depth[1, 0])
+    with pytest.raises(InputError, match="sizes"):
+        sample_from_clips("x", {"orbit": clip, "front": sphere_clip(frames=2, size=16)})
+
+
+def test_bad_roots_are_one_line(tmp_path):
+    for call in (lambda p: list(samples_from_diffusion4d(p)), lambda p: list(samples_from_dnerf(p))):
+        with pytest.raises(InputError, match="found none"):
+            call(tmp_path)
+        with pytest.raises(InputError, match="no such folder"):
+            call(tmp_path / "absent")
+    with pytest.raises(InputError, match="--size"):
+        import_published(tmp_path, out=tmp_path / "out", size=4)
+    folder = _diffusion4d_folder(tmp_path / "bad")
+    (folder / "front_frame2.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match="front_frame2"):
+        list(samples_from_diffusion4d(tmp_path))
+
+
+def test_the_published_elk(elk_dir, tmp_path):
+    summary = import_published(elk_dir, out=tmp_path, size=64, progress=False)
+    assert (summary.inputs, summary.imported) == (1, 1)
+    (sample,) = open_samples(tmp_path)
+    assert len(sample.meta["camera_to_world"]) == 23 and len(sample.meta["times"]) == 24
+    assert sample.meta["static_time"] == 1 and 1 in rows(sample)
+    assert 1e-4 < sample.meta["motion_magnitude"] < 0.1
+    clip = load_clip(elk_dir / "transforms_multi.json")
+    served = next(iter(ShardDataset(tmp_path)))
+    torch.testing.assert_close(served["camera_to_world"], clip.cameras.camera_to_world, atol=1e-4, rtol=0)
