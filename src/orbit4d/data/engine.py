@@ -19,11 +19,12 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tqdm import tqdm
 
 from ..errors import InputError
+from .captions import CaptionTable
 from .isolate import MAX_WORKERS, Limits, Pool
 from .jobs import Job, Outcome, Settings, start_rendering, supervise
 from .manifest import Line, Manifest, make_record
@@ -106,7 +107,7 @@ def render_assets(
         plan=plan,
         animations=animations,
         hide=tuple(hide),
-        captions=_captions(captions, sources),
+        captions=CaptionTable.load(captions, dict.fromkeys(source.root for source in sources)),
     )
     summary, causes = RenderSummary(inputs=len(sources)), Counter[str]()
     with Manifest(settings.out, plan) as manifest:
@@ -137,12 +138,6 @@ def render_assets(
         manifest.rewrite()
     summary.seconds, summary.causes = round(time.perf_counter() - started, 3), dict(causes)
     return summary
-
-
-def _captions(path: Path | None, sources: Sequence[Source]) -> Any:
-    if path is not None:
-        raise InputError(f"{path}: tables of captions are not read yet")
-    return None
 
 
 def _run(
