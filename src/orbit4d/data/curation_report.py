@@ -17,7 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..files import atomic_path
 from .curation import CurationRules, on_white, orbit_pairs
@@ -103,7 +103,7 @@ def thumbnail_strip(sample: Sample) -> bytes:
     for i in range(THUMBNAILS):
         frame = on_white(sample.rgba(orbit[i * len(orbit) // THUMBNAILS]))
         tile = Image.fromarray((frame * 255).round().astype("uint8"))
-        tile.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
+        tile = ImageOps.contain(tile, (THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.LANCZOS)
         left, top = (THUMBNAIL_SIDE - tile.width) // 2, (THUMBNAIL_SIDE - tile.height) // 2
         strip.paste(tile, (i * THUMBNAIL_SIDE + left, top))
     out = io.BytesIO()
