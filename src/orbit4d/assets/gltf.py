@@ -68,7 +68,8 @@ class Asset:
         with np.errstate(over="ignore", invalid="ignore"):  # refused below, in one line
             palettes = {k: matrices[self.skins[k].joints] @ self.skins[k].inverse for k in used}
             for p in self.primitives:
-                v, n = posed_primitive(p, matrices[p.node], palettes.get(p.skin), morphs.get(p.node, p.morph_weights))
+                palette = None if p.skin is None else palettes.get(p.skin)
+                v, n = posed_primitive(p, matrices[p.node], palette, morphs.get(p.node, p.morph_weights))
                 if len(v) and not float(np.abs(v).max()) <= MAX_COORDINATE:
                     raise InputError(
                         f"{self.name}: vertices of mesh {word(p.name)!r} overflow at {seconds:.3g} s; apply the scales and "

@@ -41,7 +41,7 @@ def _library(extension: str) -> Any:
         import DracoPy
 
         return DracoPy
-    import meshopt
+    import meshopt  # pyright: ignore[reportMissingImports]
 
     return meshopt
 
