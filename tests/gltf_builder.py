@@ -100,9 +100,13 @@ class Glb:
         return self
 
     def save(self, path: Path) -> Path:
-        self.document.setdefault("buffers", [{"byteLength": len(self.binary)}])
-        path.write_bytes(pack(self.document, bytes(self.binary)))
+        path.write_bytes(self.data())
         return path
+
+    def data(self) -> bytes:
+        """The GLB's bytes."""
+        self.document.setdefault("buffers", [{"byteLength": len(self.binary)}])
+        return pack(self.document, bytes(self.binary))
 
 
 def world(points: np.ndarray) -> np.ndarray:

@@ -15,6 +15,8 @@ from .gltf_container import Container
 from .gltf_text import word
 
 MAX_TEXTURE_SIDE = 8192
+MAX_PIXELS = 192 * 2**20
+"""Of all textures of a file: a picture of a few kilobytes may decode to any size, and takes its time."""
 MAX_EMISSION = 16.0
 _IMAGE_EXTENSIONS = ("EXT_texture_webp", "EXT_texture_avif")
 
@@ -48,6 +50,7 @@ class Materials:
         self.file = file
         self._materials: dict[int | None, Material] = {}
         self._images: dict[int, np.ndarray] = {}
+        self._pixels = 0
 
     def __getitem__(self, index: Any) -> Material:
         if index not in self._materials:
@@ -141,6 +144,12 @@ class Materials:
             if max(width, height) > MAX_TEXTURE_SIDE:
                 raise InputError(
                     f"{self.file.path}: a texture of {width} x {height} pixels; at most {MAX_TEXTURE_SIDE} a side is read"
+                )
+            self._pixels += width * height
+            if self._pixels > MAX_PIXELS:
+                raise InputError(
+                    f"{self.file.path}: more than {MAX_PIXELS >> 20} million pixels of textures; make them smaller "
+                    "(`gltf-transform resize --width 1024 --height 1024 IN OUT`)"
                 )
             self.file.spend(width * height * 4, f"a texture of {width} x {height} pixels")
             if picture.mode.startswith("I"):  # 16 bits of grey, which Pillow would clip
