@@ -9,6 +9,7 @@ bad: another exception, a signal, more memory or time than allowed, numbers that
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
@@ -19,8 +20,9 @@ import signal
 import tempfile
 import time
 import traceback
-from collections import Counter
-from dataclasses import dataclass
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,8 @@ from orbit4d.data.render import find_animation, place
 from orbit4d.errors import InputError
 
 MAX_MESSAGE = 400
+BATCH = 40
+"""Numbers that a process has at hand, so that it never waits."""
 PLACED = 10
 """One loaded file of so many is also placed in the world, which poses it 25 times."""
 
@@ -60,12 +64,17 @@ class Arguments:
 
 @dataclass(kw_only=True)
 class Worker:
+    """A process and the numbers it was given: the first of `pending` is the one it works on."""
+
     process: Any
     pipe: Connection
-    number: int | None = None
+    pending: deque[int] = field(default_factory=deque)
     since: float = 0.0
     cpu: float = 0.0
-    """Processor seconds of the process when it got its case."""
+    """Clock, and processor seconds of the process, when it was last heard of."""
+
+    def heard(self) -> None:
+        self.since, self.cpu = time.monotonic(), _cpu_seconds(self.process.pid)
 
 
 def main(arguments: Arguments) -> None:
@@ -80,31 +89,30 @@ def main(arguments: Arguments) -> None:
     print(f"{len(done)} of {arguments.count} done before", flush=True)
     prepare()
     started, last = time.monotonic(), 0.0
+    workers = [_start(arguments) for _ in range(arguments.processes)]
     with log.open("a") as file:
-        workers = [_start(arguments) for _ in range(arguments.processes)]
-        for worker in workers:
-            _give(worker, todo)
-        while any(w.number is not None for w in workers):
+        while True:
             for i, worker in enumerate(workers):
-                entry = _outcome(worker, arguments.seconds)
-                if entry is None:
-                    continue
-                done[entry["number"]] = entry
-                file.write(json.dumps(entry) + "\n")
-                if entry["outcome"] == "bad":
-                    _keep(arguments, entry)
-                if not worker.process.is_alive() or entry.get("ended"):
-                    worker.process.join()
-                    workers[i] = worker = _start(arguments)
-                _give(worker, todo)
-            wait([w.pipe for w in workers if w.number is not None], timeout=0.5)
+                entries, ended = _collect(worker, arguments.seconds)
+                for entry in entries:
+                    done[entry["number"]] = entry
+                    file.write(json.dumps(entry) + "\n")
+                    if entry["outcome"] == "bad":
+                        _keep(arguments, entry)
+                if ended:
+                    workers[i] = _start(arguments)
+                    _give(workers[i], worker.pending)
+                _give(workers[i], itertools.islice(todo, BATCH - len(workers[i].pending)))
+            if not any(w.pending for w in workers):
+                break
+            wait([w.pipe for w in workers if w.pending], timeout=0.5)
             if time.monotonic() - last > 20:
                 last = time.monotonic()
                 file.flush()
                 bad = sum(e["outcome"] == "bad" for e in done.values())
                 print(f"{len(done)} of {arguments.count}, {bad} bad, {last - started:.0f} s", flush=True)
-        for worker in workers:
-            worker.process.kill()
+    for worker in workers:
+        worker.process.kill()
     write_report(arguments.out, _report(arguments, [done[n] for n in sorted(done) if n < arguments.count]))
 
 
@@ -123,11 +131,12 @@ def _start(arguments: Arguments) -> Worker:
     return Worker(process=process, pipe=here)
 
 
-def _give(worker: Worker, todo: Any) -> None:
-    worker.number, worker.since = next(todo, None), time.monotonic()
-    worker.cpu = _cpu_seconds(worker.process.pid)
-    if worker.number is not None:
-        worker.pipe.send(worker.number)
+def _give(worker: Worker, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        if not worker.pending:
+            worker.heard()
+        worker.pending.append(number)
+        worker.pipe.send(number)
 
 
 def _cpu_seconds(pid: int) -> float:
@@ -139,25 +148,32 @@ def _cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _outcome(worker: Worker, seconds: float) -> dict | None:
-    """The entry of the worker's case, when it has ended one way or another."""
-    if worker.number is None:
-        return None
+def _collect(worker: Worker, seconds: float) -> tuple[list[dict], bool]:
+    """Entries of cases that have ended one way or another, and whether the process has ended with the last of them."""
+    entries: list[dict] = []
+    if not worker.pending:
+        return entries, False
+    alive = worker.process.is_alive()  # asked first: what it sent before it ended is still read
+    try:
+        while worker.pipe.poll():
+            entries.append(worker.pipe.recv())
+            worker.pending.popleft()
+            worker.heard()
+    except (EOFError, ConnectionError):
+        alive = False
+    if not alive and worker.pending:
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        name = signal.Signals(-code).name if code < 0 else f"exit {code}"
+        entries.append({"number": worker.pending.popleft(), "outcome": "bad", "why": f"process ended: {name}"})
+        return entries, True
     late = time.monotonic() - worker.since > 10 * seconds or _cpu_seconds(worker.process.pid) - worker.cpu > seconds
-    if worker.pipe.poll():
-        try:
-            return worker.pipe.recv()
-        except EOFError:
-            worker.process.join()
-    elif not late and worker.process.is_alive():
-        return None
-    elif late:
+    if worker.pending and late:
         worker.process.kill()
         worker.process.join()
-        return {"number": worker.number, "outcome": "bad", "why": f"timeout after {seconds:g} s", "ended": True}
-    code = worker.process.exitcode or 0
-    name = signal.Signals(-code).name if code < 0 else f"exit {code}"
-    return {"number": worker.number, "outcome": "bad", "why": f"process ended: {name}", "ended": True}
+        entries.append({"number": worker.pending.popleft(), "outcome": "bad", "why": f"timeout after {seconds:g} s"})
+        return entries, True
+    return entries, False
 
 
 def _work(pipe: Connection, arguments: Arguments) -> None:
