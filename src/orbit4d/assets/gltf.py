@@ -10,19 +10,21 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from ..cameras import WORLD_FROM_GLTF
 from ..errors import InputError
-from .gltf_animation import Animation, read_animations, sample
+from .gltf_animation import Animation, read_animations
 from .gltf_container import Container
-from .gltf_scene import Node, Primitive, Skin, read_scene
+from .gltf_mesh import Primitive
+from .gltf_pose import MAX_COORDINATE, Tree, posed_primitive
+from .gltf_scene import Node, Skin, read_scene
+from .gltf_text import plain, read_metadata, word
 
 ALTERNATIVES = "@alternatives"
-MAX_COORDINATE = 1e18
-"""Larger entries of a node's matrix overflow single precision once squared."""
 _AXES = WORLD_FROM_GLTF[:3, :3].numpy()
 
 
@@ -39,6 +41,7 @@ class Asset:
     """A loaded file: primitives, node tree (`order`: parents first), skins and animations. `pose` evaluates it.
 
     `metadata` is what the file says of itself (title, author, copyright, generator, caption, ...): short strings by name.
+    `scenes` are the names of all its scenes, of which one was read.
     """
 
     name: str
@@ -48,83 +51,60 @@ class Asset:
     skins: list[Skin]
     animations: list[Animation]
     metadata: dict[str, str] = field(default_factory=dict)
+    scenes: list[str] = field(default_factory=list)
 
     @property
     def triangles(self) -> int:
         return sum(len(p.indices) // 3 for p in self.primitives)
 
     def pose(self, animation: int | None, seconds: float) -> Posed:
-        """Vertices at `seconds` of animation number `animation` (None: the rest pose), in the z-up world.
+        """Vertices at `seconds` of animation number `animation` (None: the rest pose), in the z-up world. Always finite.
 
-        Raises InputError when nested transforms overflow there.
+        Raises InputError when nested transforms or vertices overflow there.
         """
-        matrices, morphs = self._world_matrices(animation, seconds)
+        matrices, morphs = self.tree.world_matrices(animation, seconds)
+        used = {p.skin for p in self.primitives if p.skin is not None and p.joints is not None}
         positions, normals = [], []
-        for p in self.primitives:
-            v, n = _morphed(p, morphs.get(p.node, p.morph_weights))
-            if p.skin is not None and p.joints is not None and p.weights is not None:
-                v, n = _skinned(
-                    v, n, p.joints, p.weights, matrices[self.skins[p.skin].joints] @ self.skins[p.skin].inverse
-                )
-            else:
-                m = matrices[p.node]
-                v, n = v @ m[:3, :3].T + m[:3, 3], n @ np.linalg.pinv(m[:3, :3])
-            n = n / np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-12)
-            positions.append(np.nan_to_num(v.astype(np.float32) @ _AXES.T, posinf=0, neginf=0))
-            normals.append(np.nan_to_num(n.astype(np.float32) @ _AXES.T, posinf=0, neginf=0))
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below, in one line
+            palettes = {k: matrices[self.skins[k].joints] @ self.skins[k].inverse for k in used}
+            for p in self.primitives:
+                palette = None if p.skin is None else palettes.get(p.skin)
+                v, n = posed_primitive(p, matrices[p.node], palette, morphs.get(p.node, p.morph_weights))
+                if len(v) and not float(np.abs(v).max()) <= MAX_COORDINATE:
+                    raise InputError(
+                        f"{self.name}: vertices of mesh {word(p.name)!r} overflow at {seconds:.3g} s; apply the scales and "
+                        "export the file again"
+                    )
+                positions.append(v @ _AXES.T)
+                normals.append(n @ _AXES.T)
         return Posed(positions=positions, normals=normals)
 
-    def _world_matrices(self, animation: int | None, seconds: float) -> tuple[np.ndarray, dict[int, np.ndarray]]:
-        """Node -> glTF world matrices (n, 4, 4), and the animated morph weights by node."""
-        values = {
-            "translation": np.array([n.translation for n in self.nodes]),
-            "rotation": np.array([n.rotation for n in self.nodes]),
-            "scale": np.array([n.scale for n in self.nodes]),
-        }
-        fixed = np.array([n.matrix is not None for n in self.nodes])
-        morphs: dict[int, np.ndarray] = {}
-        for channels, sampled in [] if animation is None else sample(self.animations[animation], seconds):
-            if channels.path == "weights":
-                morphs.update(zip(channels.nodes.tolist(), sampled, strict=True))
-            else:
-                values[channels.path][channels.nodes] = sampled
-                fixed[channels.nodes] = False
-        out = _compose(values["translation"], values["rotation"], values["scale"])
-        with np.errstate(over="ignore", invalid="ignore"):  # refused below, in one line
-            for i in self.order:
-                node = self.nodes[i]
-                if fixed[i] and node.matrix is not None:
-                    out[i] = node.matrix
-                if node.parent >= 0:
-                    out[i] = out[node.parent] @ out[i]
-        wild = ~(np.abs(out) <= MAX_COORDINATE).all(axis=(1, 2))
-        if wild.any():
-            i = int(np.flatnonzero(wild)[0])
-            raise InputError(
-                f"{self.name}: the transforms above node {i} {self.nodes[i].name[:60]!r} overflow at {seconds:.3g} s; "
-                "apply the scales and export the file again"
-            )
-        return out, morphs
+    @cached_property
+    def tree(self) -> Tree:
+        """The node tree, prepared for evaluation."""
+        return Tree(self.name, self.nodes, self.order, self.animations)
 
 
-def load_glb(path: str | Path, *, hide: Sequence[str] = ()) -> Asset:
-    """Read a .glb or .gltf; `hide` leaves meshes out (see `without`).
+def load_glb(path: str | Path, *, hide: Sequence[str] = (), scene: int | str | None = None) -> Asset:
+    """Read a .glb or .gltf; `hide` leaves meshes out (see `without`); `scene` is a number or name (None: the default).
 
     Raises InputError (one line) for anything missing, damaged, oversized or unsupported.
     """
     path = Path(path)
     try:
         file = Container(path)
-        scene = read_scene(file)
-        animations = read_animations(file, len(scene.nodes))
+        found = read_scene(file, scene)
         asset = Asset(
             name=path.stem,
-            primitives=scene.primitives,
-            nodes=scene.nodes,
-            order=scene.order,
-            skins=scene.skins,
-            animations=animations,
+            primitives=found.primitives,
+            nodes=found.nodes,
+            order=found.order,
+            skins=found.skins,
+            animations=read_animations(file, len(file.json["nodes"])),
+            metadata=read_metadata(file.json, found.record),
+            scenes=found.names,
         )
+        asset.primitives = _outward(asset)
     except InputError:
         raise
     except OSError as error:
@@ -132,9 +112,26 @@ def load_glb(path: str | Path, *, hide: Sequence[str] = ()) -> Asset:
     except (
         ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, struct.error,
     ) as error:  # fmt: skip
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"{path}: damaged glTF ({type(error).__name__}: {reason}); export the file again") from error
+        raise InputError(
+            f"{path}: damaged glTF ({type(error).__name__}: {plain(error, 120)}); export the file again"
+        ) from error
     return without(asset, hide) if hide else asset
+
+
+def _outward(asset: Asset) -> list[Primitive]:
+    """Primitives whose triangles run counter-clockwise as glTF means it: a transform that mirrors reverses them."""
+    matrices, _ = asset.tree.world_matrices(None, 0.0)
+    out = []
+    for p in asset.primitives:
+        matrix = matrices[p.node]
+        if p.skin is not None and p.joints is not None and len(p.joints):
+            joint = int(p.joints[0, int(np.argmax(p.weights[0]))]) if p.weights is not None else 0
+            matrix = matrices[asset.skins[p.skin].joints[joint]] @ asset.skins[p.skin].inverse[joint]
+        with np.errstate(all="ignore"):
+            mirrored = float(np.linalg.det(matrix[:3, :3])) < 0
+        reversed_ = p.indices.reshape(-1, 3)[:, ::-1].reshape(-1)
+        out.append(replace(p, indices=reversed_) if mirrored else p)
+    return out
 
 
 def without(asset: Asset, patterns: Sequence[str]) -> Asset:
@@ -186,44 +183,3 @@ def _alternatives(asset: Asset) -> set[int]:
             first.setdefault(parent, p.node)
     kept = set(first.values())
     return {p.node for p in asset.primitives if p.skin is None and asset.nodes[p.node].parent in joints} - kept
-
-
-def _compose(translation: np.ndarray, rotation: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """(n, 4, 4) from translations (n, 3), quaternions xyzw (n, 4) of any length, scales (n, 3)."""
-    unit = rotation / np.maximum(np.linalg.norm(rotation, axis=1, keepdims=True), 1e-12)
-    x, y, z, w = unit.T
-    rows = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    m = np.zeros((len(unit), 4, 4))
-    m[:, :3, :3] = np.moveaxis(np.array(rows), -1, 0) * scale[:, None]
-    m[:, :3, 3] = translation
-    m[:, 3, 3] = 1
-    return m
-
-
-def _morphed(p: Primitive, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    v, n = p.positions, p.normals
-    for (dv, dn), w in zip(p.morphs, weights, strict=False):
-        if w:
-            v = v + w * dv
-            n = n if dn is None else n + w * dn
-    return v, n
-
-
-def _skinned(
-    v: np.ndarray, n: np.ndarray, joints: np.ndarray, weights: np.ndarray, palette: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Linear blend skinning: the matrices (j, 4, 4) of each vertex's joints, averaged by its weights (n, k)."""
-    flat = palette[:, :3].reshape(-1, 12).astype(np.float32)
-    blend = weights[:, :1] * flat[joints[:, 0]]
-    for k in range(1, joints.shape[1]):
-        blend += weights[:, k : k + 1] * flat[joints[:, k]]
-    blend = blend.reshape(-1, 3, 4)
-    v, n = v.astype(np.float32, copy=False), n.astype(np.float32, copy=False)
-    return (
-        np.einsum("vij,vj->vi", blend[:, :, :3], v) + blend[:, :, 3],
-        np.einsum("vij,vj->vi", blend[:, :, :3], n),
-    )

@@ -9,7 +9,12 @@ import numpy as np
 
 from ..errors import InputError
 from .gltf_container import Container
+from .gltf_text import plain, word
 
+MAX_ANIMATIONS = 2_000
+MAX_CHANNELS = 100_000
+"""Of all animations together; one of them may use a fifth."""
+MAX_SECONDS = 1e6
 _WIDTHS = {"translation": 3, "rotation": 4, "scale": 3}
 
 
@@ -44,43 +49,67 @@ class Animation:
 
 def read_animations(file: Container, node_count: int) -> list[Animation]:
     """Animations of a glTF document; channels without a node, with unknown targets or without keyframes are skipped."""
-    out = []
-    for i, record in enumerate(file.json.get("animations", [])):
-        groups: dict[tuple, list[tuple[int, np.ndarray]]] = {}
-        clocks: dict[int, np.ndarray] = {}
-        for channel in record.get("channels", []):
-            target = channel.get("target", {})
-            node, path = target.get("node"), target.get("path")
-            if node is not None and (isinstance(node, bool) or not isinstance(node, int)):
+    count = len(file.json.get("animations", []))
+    records = [file.record("animations", i) for i in range(min(count, MAX_ANIMATIONS + 1))]
+    lengths = [len(record.get("channels", [])) for record in records]
+    if count > MAX_ANIMATIONS or sum(lengths) > MAX_CHANNELS or max(lengths, default=0) > MAX_CHANNELS // 5:
+        raise InputError(
+            f"{file.path}: {count} animations of {sum(lengths)} channels; at most {MAX_ANIMATIONS}, {MAX_CHANNELS} channels in all "
+            f"and {MAX_CHANNELS // 5} in one are read; export fewer"
+        )
+    clocks: dict[int, np.ndarray] = {}
+    animations = (_animation(file, i, record, node_count, clocks) for i, record in enumerate(records))
+    return [a for a in animations if a is not None]
+
+
+def _animation(
+    file: Container, number: int, record: dict, node_count: int, clocks: dict[int, np.ndarray]
+) -> Animation | None:
+    """`clocks` keeps the keyframes' times by accessor. None when nothing moves."""
+    groups: dict[tuple, list[tuple[int, np.ndarray]]] = {}
+    for channel in record.get("channels", []):
+        target = channel.get("target", {})
+        node, path = target.get("node"), target.get("path")
+        if node is not None and (isinstance(node, bool) or not isinstance(node, int)):
+            raise InputError(
+                f"{file.path}: animation {number} moves node {word(node)}, expected its number; export the file again"
+            )
+        if node is None or not 0 <= node < node_count or path not in (*_WIDTHS, "weights"):
+            continue
+        samplers = record["samplers"]
+        if not isinstance(samplers, list) or not 0 <= channel["sampler"] < len(samplers):
+            raise InputError(
+                f"{file.path}: animation {number} has no sampler {word(channel['sampler'])}; export it again"
+            )
+        sampler = samplers[channel["sampler"]]
+        clock = sampler["input"]
+        if clock not in clocks:
+            times = file.accessor(clock, width=1)[:, 0].astype(float)
+            clocks[clock] = times
+            if len(times) and float(np.abs(times).max()) > MAX_SECONDS:
                 raise InputError(
-                    f"{file.path}: animation {i} moves node {str(node)[:20]}, expected its number; export the file again"
+                    f"{file.path}: animation {number} has keyframes beyond {MAX_SECONDS:.0f} s; export it again"
                 )
-            if node is None or not 0 <= node < node_count or path not in (*_WIDTHS, "weights"):
-                continue
-            sampler = record["samplers"][channel["sampler"]]
-            clock = sampler["input"]
-            if clock not in clocks:
-                clocks[clock] = file.accessor(clock, width=1)[:, 0].astype(float)
-            if len(clocks[clock]):
-                values, kind = _values(file, sampler, path, keys=len(clocks[clock]))
-                groups.setdefault((path, kind, clock, values.shape[-1]), []).append((node, values))
-        if groups:
-            channels = [_grouped(key, members, clocks[key[2]]) for key, members in groups.items()]
-            start = min(float(c.times[0]) for c in channels)
-            end = max(float(c.times[-1]) for c in channels)
-            name = " ".join(str(record.get("name", i)).split())[:200]
-            out.append(Animation(name=name, channels=channels, start=start, duration=end - start))
-    return out
+        if len(clocks[clock]):
+            values, kind = _values(file, sampler, path, keys=len(clocks[clock]))
+            groups.setdefault((path, kind, clock, values.shape[-1]), []).append((node, values))
+    if not groups:
+        return None
+    channels = [_grouped(key, members, clocks[key[2]]) for key, members in groups.items()]
+    start = min(float(c.times[0]) for c in channels)
+    end = max(float(c.times[-1]) for c in channels)
+    return Animation(name=plain(record.get("name", number)), channels=channels, start=start, duration=end - start)
 
 
 def _values(file: Container, sampler: dict, path: str, *, keys: int) -> tuple[np.ndarray, str]:
     """(k, c) or, cubic, (k, 3, c)."""
     kind = sampler.get("interpolation", "LINEAR")
     values = file.accessor(sampler["output"], width=_WIDTHS.get(path)).astype(float)
+    file.spend(2 * values.nbytes, "keyframes")
     per_key = 3 if kind == "CUBICSPLINE" else 1
     if kind not in ("LINEAR", "STEP", "CUBICSPLINE") or values.size % (keys * per_key) or not values.size:
         raise InputError(
-            f"{file.path}: an animation of {keys} keys ({str(kind)[:20]}) has {len(values)} values of {path}; "
+            f"{file.path}: an animation of {keys} keys ({word(kind)}) has {len(values)} values of {path}; "
             "export the file again"
         )
     values = values.reshape((keys, 3, -1) if kind == "CUBICSPLINE" else (keys, -1))

@@ -1,4 +1,4 @@
-"""The node tree, meshes and skins of a glTF file, validated so that posing cannot fail."""
+"""The node tree, scenes and skins of a glTF file, validated so that posing cannot fail."""
 
 from __future__ import annotations
 
@@ -8,38 +8,12 @@ import numpy as np
 
 from ..errors import InputError
 from .gltf_container import Container
-from .gltf_materials import Material, Materials
+from .gltf_mesh import Meshes, Primitive
+from .gltf_text import plain, word
 
-MAX_NODES = 100_000
-_TRIANGLE_MODES = (4, 5, 6)
-
-
-@dataclass(kw_only=True)
-class Primitive:
-    """One triangle mesh: rest-pose attributes in glTF object space, its node, and what deforms it.
-
-    Attributes:
-        node: index of the node that draws it.
-        positions, normals: (n, 3) float32; uvs (n, 2), already transformed; colors (n, 4) linear factors.
-        indices: (3 m,) int64 vertex numbers.
-        morphs: offsets of each target: positions (n, 3) and, where given, normals (n, 3).
-        morph_weights: (targets,) at rest.
-        joints, weights: (n, k) joint numbers of `skin` and their normalised weights, or None.
-    """
-
-    node: int
-    name: str
-    positions: np.ndarray
-    normals: np.ndarray
-    indices: np.ndarray
-    uvs: np.ndarray
-    colors: np.ndarray
-    material: Material
-    morphs: list[tuple[np.ndarray, np.ndarray | None]]
-    morph_weights: np.ndarray
-    joints: np.ndarray | None = None
-    weights: np.ndarray | None = None
-    skin: int | None = None
+MAX_NODES = 50_000
+MAX_JOINTS = 200_000
+"""Of all skins together."""
 
 
 @dataclass(kw_only=True)
@@ -64,40 +38,84 @@ class Skin:
 
 @dataclass(kw_only=True)
 class Scene:
-    """What a file draws. `order` lists every node, parents before children."""
+    """What a file draws. `order` lists every node, parents before children; `record` is the scene's own, if it has any."""
 
     primitives: list[Primitive]
     nodes: list[Node]
     order: list[int]
     skins: list[Skin]
+    record: dict | None
+    names: list[str]
 
 
-def read_scene(file: Container) -> Scene:
-    """The default scene. Raises InputError for damaged files and for those without triangles."""
+def read_scene(file: Container, wanted: int | str | None) -> Scene:
+    """One scene: by number, by name, or the file's default. Raises InputError for damaged files, for scenes that are not
+    there and for those without triangles."""
     nodes = _nodes(file)
-    order, drawn = _walk(file, nodes)
-    skins = [_skin(file, record, len(nodes)) for record in file.json.get("skins", [])]
-    materials = Materials(file)
-    primitives = []
-    for i in drawn:
-        record = file.json["nodes"][i]
-        if "mesh" not in record:
+    roots = [i for i, node in enumerate(nodes) if node.parent < 0]
+    order = _depth_first(file, nodes, roots)
+    if len(order) != len(nodes):
+        raise InputError(f"{file.path}: its node tree has a cycle; export the file again")
+    names = [plain(record.get("name", i)) for i, record in enumerate(_records(file, "scenes"))]
+    record = _choose(file, names, wanted)
+    drawn = order if record is None else _depth_first(file, nodes, record.get("nodes", []))
+    skins = _skins(file, len(nodes))
+    meshes = Meshes(file, [len(skin.joints) for skin in skins])
+    primitives: list[Primitive] = []
+    for i in _visible(file, nodes, drawn):
+        node = file.record("nodes", i)
+        if "mesh" not in node:
             continue
-        mesh = file.record("meshes", record["mesh"])
-        for p in mesh["primitives"]:
-            if p.get("mode", 4) in _TRIANGLE_MODES and "POSITION" in p.get("attributes", {}):
-                primitives.append(_primitive(file, i, mesh, p, materials, skins))
-    primitives = [p for p in primitives if len(p.indices)]
+        extensions = node.get("extensions", {})
+        if "EXT_mesh_gpu_instancing" in extensions:
+            first = len(nodes)
+            nodes += _instances(file, i, node, extensions["EXT_mesh_gpu_instancing"]["attributes"], len(nodes))
+            order += range(first, len(nodes))
+            for instance in range(first, len(nodes)):
+                primitives += meshes.draw(instance, node, instance=True)
+        else:
+            primitives += meshes.draw(i, node)
     if not primitives:
-        raise InputError(f"{file.path}: holds no triangles in its scene; expected a mesh")
-    return Scene(primitives=primitives, nodes=nodes, order=order, skins=skins)
+        raise InputError(
+            f"{file.path}: holds no triangles in this scene; expected a mesh"
+            + (f"; {_listing(names)}" if len(names) > 1 else "")
+        )
+    return Scene(primitives=primitives, nodes=nodes, order=order, skins=skins, record=record, names=names)
+
+
+def _records(file: Container, kind: str) -> list[dict]:
+    """All entries of a list of the document."""
+    return [file.record(kind, i) for i in range(len(file.json.get(kind, [])))]
+
+
+def _listing(names: list[str]) -> str:
+    return "its scenes: " + word(", ".join(f"{i}={name}" for i, name in enumerate(names)))
+
+
+def _choose(file: Container, names: list[str], wanted: int | str | None) -> dict | None:
+    """The record of a scene; None where the file has no scenes and none is asked for: then everything is drawn."""
+    if wanted is None:
+        return file.record("scenes", file.json.get("scene", 0)) if names else None
+    if isinstance(wanted, str):
+        for same in (str.__eq__, lambda a, b: a.lower() == b.lower()):
+            found = [i for i, name in enumerate(names) if same(name, wanted)]
+            if found:
+                return file.record("scenes", found[0])
+        wanted = int(wanted) if wanted.isdecimal() else wanted
+    if isinstance(wanted, int) and 0 <= wanted < len(names):
+        return file.record("scenes", wanted)
+    raise InputError(
+        f"{file.path}: has no scene {word(wanted)!r}; "
+        + (_listing(names) if names else "it has none, leave the argument out")
+    )
 
 
 def _nodes(file: Container) -> list[Node]:
-    records = file.json.get("nodes", [])
-    if len(records) > MAX_NODES:
-        raise InputError(f"{file.path}: {len(records)} nodes, at most {MAX_NODES} are read; merge them")
-    parents = [-1] * len(records)
+    count = len(file.json.get("nodes", []))
+    if count > MAX_NODES:
+        raise InputError(f"{file.path}: {count} nodes, at most {MAX_NODES} are read; merge them")
+    records = _records(file, "nodes")
+    parents = [-1] * count
     for i, record in enumerate(records):
         for child in record.get("children", []):
             file.record("nodes", child)
@@ -110,13 +128,13 @@ def _node(file: Container, record: dict, parent: int) -> Node:
         value = np.array(record.get(key, default), dtype=float)
         if value.shape != (len(default),) or not np.isfinite(value).all():
             raise InputError(
-                f"{file.path}: a node's {key} needs {len(default)} finite numbers, got {str(record[key])[:60]}"
+                f"{file.path}: a node's {key} needs {len(default)} finite numbers, got {word(record[key])}; export it again"
             )
         return value
 
     identity = tuple(np.eye(4).ravel())
     return Node(
-        name=str(record.get("name", "")),
+        name=plain(record.get("name", "")),
         parent=parent,
         translation=numbers("translation", (0, 0, 0)),
         rotation=numbers("rotation", (0, 0, 0, 1)),
@@ -125,30 +143,66 @@ def _node(file: Container, record: dict, parent: int) -> Node:
     )
 
 
-def _walk(file: Container, nodes: list[Node]) -> tuple[list[int], list[int]]:
-    """All nodes and those of the default scene, parents first. Joints may lie outside it; meshes there are not drawn."""
-    everything = [i for i, node in enumerate(nodes) if node.parent < 0]
-    order = _depth_first(file, nodes, everything)
-    if len(order) != len(nodes):
-        raise InputError(f"{file.path}: its node tree has a cycle; export the file again")
-    if not file.json.get("scenes"):
-        return order, order
-    return order, _depth_first(file, nodes, file.record("scenes", file.json.get("scene", 0)).get("nodes", []))
-
-
 def _depth_first(file: Container, nodes: list[Node], roots: list[int]) -> list[int]:
+    """Nodes from `roots` down, parents first. Joints may lie outside the scene that is drawn."""
     order: list[int] = []
     seen: set[int] = set()
     stack = list(reversed(roots))
     while stack:
         i = stack.pop()
         children = file.record("nodes", i).get("children", [])
-        if i in seen or any(nodes[c].parent != i for c in children):
+        if i in seen or len(set(children)) != len(children) or any(nodes[c].parent != i for c in children):
             raise InputError(f"{file.path}: node {i} has two parents or is its own ancestor; export the file again")
         seen.add(i)
         order.append(i)
         stack.extend(reversed(children))
     return order
+
+
+def _visible(file: Container, nodes: list[Node], drawn: list[int]) -> list[int]:
+    """Without what KHR_node_visibility hides, children included; whether that is animated is not looked at."""
+    hidden: set[int] = set()
+    for i in drawn:
+        own = file.record("nodes", i).get("extensions", {}).get("KHR_node_visibility", {}).get("visible", True)
+        if own is False or nodes[i].parent in hidden:
+            hidden.add(i)
+    return [i for i in drawn if i not in hidden]
+
+
+def _instances(file: Container, parent: int, record: dict, attributes: dict, first: int) -> list[Node]:
+    """A child node for every instance of EXT_mesh_gpu_instancing."""
+    if "skin" in record or not attributes:
+        raise InputError(f"{file.path}: node {parent} instances a skinned mesh or has no instances; export it again")
+    columns = {}
+    for key, width in (("TRANSLATION", 3), ("ROTATION", 4), ("SCALE", 3)):
+        if key in attributes:
+            columns[key] = file.accessor(attributes[key], width=width).astype(float)
+    count = len(next(iter(columns.values()), ()))
+    if any(len(column) != count for column in columns.values()) or first + count > MAX_NODES:
+        raise InputError(
+            f"{file.path}: the {count} instances of node {parent} must agree in number and be at most {MAX_NODES}; merge them"
+        )
+    default = {"TRANSLATION": np.zeros(3), "ROTATION": np.array([0.0, 0, 0, 1]), "SCALE": np.ones(3)}
+    name = plain(record.get("name", ""))
+    return [
+        Node(
+            name=name,
+            parent=parent,
+            translation=columns["TRANSLATION"][k] if "TRANSLATION" in columns else default["TRANSLATION"],
+            rotation=columns["ROTATION"][k] if "ROTATION" in columns else default["ROTATION"],
+            scale=columns["SCALE"][k] if "SCALE" in columns else default["SCALE"],
+            matrix=None,
+        )
+        for k in range(count)
+    ]
+
+
+def _skins(file: Container, nodes: int) -> list[Skin]:
+    records = _records(file, "skins")
+    total = sum(len(record["joints"]) for record in records)
+    if total > MAX_JOINTS:
+        raise InputError(f"{file.path}: its skins name {total} joints, at most {MAX_JOINTS} are read; merge them")
+    return [_skin(file, record, nodes) for record in records]
 
 
 def _skin(file: Container, record: dict, nodes: int) -> Skin:
@@ -161,106 +215,5 @@ def _skin(file: Container, record: dict, nodes: int) -> Skin:
         inverse = file.accessor(record["inverseBindMatrices"], width=16).reshape(-1, 4, 4).transpose(0, 2, 1)
         if len(inverse) < len(joints):
             raise InputError(f"{file.path}: a skin of {len(joints)} joints has {len(inverse)} inverse bind matrices")
+    file.spend(128 * len(joints), "skins")
     return Skin(joints=joints.astype(np.int64), inverse=inverse[: len(joints)].astype(float))
-
-
-def _primitive(file: Container, node: int, mesh: dict, p: dict, materials: Materials, skins: list[Skin]) -> Primitive:
-    attributes, record = p["attributes"], file.json["nodes"][node]
-    positions = file.accessor(attributes["POSITION"], width=3)
-    count = len(positions)
-    name = str(record.get("name", mesh.get("name", "")))
-
-    def per_vertex(key: int, *, width: int | None = None, integer: bool = False) -> np.ndarray:
-        array = file.accessor(key, width=width, integer=integer)
-        if len(array) != count:
-            raise InputError(
-                f"{file.path}: mesh {name[:60]!r} has {count} positions but {len(array)} of another attribute; export it again"
-            )
-        return array
-
-    indices = np.arange(count)
-    if "indices" in p:
-        indices = file.accessor(p["indices"], width=1, integer=True)[:, 0].astype(np.int64)
-    indices = _triangles(indices, p.get("mode", 4))
-    if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < count:
-        raise InputError(f"{file.path}: mesh {name[:60]!r} indexes vertex {int(indices.max())} of {count}")
-    normals = per_vertex(attributes["NORMAL"], width=3) if "NORMAL" in attributes else None
-    material = materials[p.get("material")]
-    uvs = np.zeros((count, 2), np.float32)
-    key = f"TEXCOORD_{material.uv_set}"
-    if material.texture is not None and key in attributes:
-        uvs = np.c_[per_vertex(attributes[key], width=2), np.ones(count)] @ material.uv_transform.T
-        uvs = uvs[:, :2].astype(np.float32)
-    colors = np.ones((count, 4), np.float32)
-    if "COLOR_0" in attributes:
-        stored = per_vertex(attributes["COLOR_0"])
-        colors[:, : stored.shape[1]] = stored
-    morphs = []
-    for target in p.get("targets", []):
-        dv = per_vertex(target["POSITION"], width=3) if "POSITION" in target else np.zeros_like(positions)
-        morphs.append((dv, per_vertex(target["NORMAL"], width=3) if "NORMAL" in target else None))
-    rest = np.array(record.get("weights", mesh.get("weights", [0.0] * len(morphs))), dtype=np.float32)
-    joints = weights = skin = None
-    if "skin" in record and "JOINTS_0" in attributes and "WEIGHTS_0" in attributes:
-        skin = record["skin"]
-        file.record("skins", skin)
-        k = 0
-        sets = []
-        while f"JOINTS_{k}" in attributes and f"WEIGHTS_{k}" in attributes:
-            joint = per_vertex(attributes[f"JOINTS_{k}"], width=4, integer=True)
-            sets.append((joint.astype(np.int64), per_vertex(attributes[f"WEIGHTS_{k}"], width=4)))
-            k += 1
-        joints, weights = _normalised(file, sets, len(skins[skin].joints))
-    return Primitive(
-        node=node,
-        name=name,
-        positions=positions,
-        normals=_smooth_normals(positions, indices) if normals is None else normals,
-        indices=indices,
-        uvs=uvs,
-        colors=colors,
-        material=material,
-        morphs=morphs,
-        morph_weights=np.nan_to_num(rest, posinf=0, neginf=0).reshape(-1),
-        joints=joints,
-        weights=weights,
-        skin=skin,
-    )
-
-
-def _normalised(
-    file: Container, sets: list[tuple[np.ndarray, np.ndarray]], joint_count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Joints and weights (n, 4 k) with weights >= 0 that sum to 1; a vertex without weights follows its first joint."""
-    joint = np.concatenate([j for j, _ in sets], 1)
-    weight = np.maximum(np.concatenate([w for _, w in sets], 1), 0)
-    total = weight.sum(1, keepdims=True)
-    first = np.eye(1, weight.shape[1], dtype=weight.dtype)
-    weight = np.where(total > 1e-8, weight / np.maximum(total, 1e-8), first)
-    if int(np.where(weight > 0, joint, 0).max(initial=0)) >= joint_count:
-        raise InputError(f"{file.path}: a mesh is bound to a joint that its skin does not have; export the file again")
-    used = (weight > 0).any(0)
-    return np.clip(joint, 0, joint_count - 1)[:, used], weight[:, used]
-
-
-def _triangles(indices: np.ndarray, mode: int) -> np.ndarray:
-    """Flat triangle indices from lists (4), strips (5) and fans (6)."""
-    if mode == 4:
-        return indices[: len(indices) // 3 * 3]
-    if len(indices) < 3:
-        return indices[:0]
-    i = np.arange(len(indices) - 2)
-    if mode == 5:
-        odd = i % 2
-        return indices[np.stack([i, i + 1 + odd, i + 2 - odd], 1)].ravel()
-    return indices[np.stack([np.zeros_like(i), i + 1, i + 2], 1)].ravel()
-
-
-def _smooth_normals(positions: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    triangles = indices.reshape(-1, 3)
-    a, b, c = (positions[triangles[:, k]] for k in range(3))
-    face = np.cross(b - a, c - a)
-    normals = np.zeros_like(positions)
-    for k in range(3):
-        np.add.at(normals, triangles[:, k], face)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
