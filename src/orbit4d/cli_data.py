@@ -15,7 +15,7 @@ OptionalFile = Annotated[Path | None, arg(metavar="FILE")]
 OptionalText = Annotated[str | None, arg(metavar="TEXT")]
 OptionalCount = Annotated[int | None, arg(metavar="N")]
 Names = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(none)")]
-Inputs = Annotated[Positional[tuple[str, ...]], arg(metavar="INPUT ...", help_behavior_hint="(required)")]
+Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT ...", help_behavior_hint="(required)")]
 
 DATA_DESCRIPTION = """From animated assets to curated 4D training clips. Every step resumes where it was stopped.
 
@@ -154,8 +154,11 @@ def render(
 def curate(
     folder: Annotated[Positional[Path], arg(metavar="DIR")],
     /,
-    still: float = 0.95,
-    violent: float = 0.4,
+    static_ssim: float = 0.95,
+    violent_ssim: float = 0.4,
+    border: float = 0.01,
+    empty: float = 0.002,
+    keep_duplicates: bool = False,
     captioner: OptionalText = None,
     report: bool = True,
     workers: OptionalCount = None,
@@ -167,12 +170,15 @@ def curate(
 
     For example:
       orbit4d data curate data
-      orbit4d data curate data --violent 0.3 --captioner Salesforce/blip-image-captioning-base
+      orbit4d data curate data --violent-ssim 0.3 --captioner Salesforce/blip-image-captioning-base
 
     Args:
         folder: What `orbit4d data render` wrote.
-        still: Drop when the front view at 1/4 and at 1/2 of the time both resemble the one at 0 more than this (SSIM).
-        violent: Drop when either resembles it less than this.
+        static_ssim: Drop when the front view at 1/4 and at 1/2 of the time both resemble the one at 0 more than this.
+        violent_ssim: Drop when either resembles it less than this.
+        border: Drop when the object covers more than this share of an orbital frame's outermost pixels.
+        empty: Drop when it covers less than this share of an orbital frame.
+        keep_duplicates: Keep animations whose frames equal those of an earlier one.
         captioner: Model that words captions from the frames: its name at Hugging Face, or a folder.
         report: Write the report's page and pictures.
         workers: Processes; as many as there are cores when absent.
@@ -180,8 +186,12 @@ def curate(
     from .data.curate import curate_folder
     from .data.curation import CurationRules
 
-    rules = CurationRules(still=still, violent=violent)
-    print(curate_folder(folder, rules=rules, captioner=captioner, report=report, workers=workers))
+    rules = CurationRules(
+        static_ssim=static_ssim, violent_ssim=violent_ssim, border=border, empty=empty, duplicates=not keep_duplicates
+    )
+    summary = curate_folder(folder, rules=rules, captioner=captioner, report=report, workers=workers)
+    dropped = ", ".join(f"{count} {rule}" for rule, count in summary.by_rule.items())
+    print(f"{summary.kept} of {summary.total} kept; dropped: {dropped or 'none'}")
     if report:
         print(f"open {folder / 'curation' / 'report.html'} in a browser")
 
@@ -209,7 +219,50 @@ def shard(
     """
     from .data.shards import write_shards
 
-    print(f"{write_shards(folder, out=out, shard_mib=shard_mib, seed=seed, include_dropped=include_dropped)} in {out}")
+    summary = write_shards(folder, out=out, shard_mib=shard_mib, seed=seed, include_dropped=include_dropped)
+    print(f"{summary.samples} samples in {summary.shards} shards of {summary.bytes / 2**20:.0f} MiB in all, in {out}")
 
 
-DATA_VERBS: Verbs = {"toybox": toybox, "render": render, "curate": curate, "shard": shard}
+def import_(
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")], /, out: Folder, size: OptionalCount = None
+) -> None:
+    """Take over published renderings: Diffusion4D's folders and D-NeRF's become samples to curate, shard and train on.
+
+    For example:
+      orbit4d data import diffusion4d/rendering --size 128 --out data
+      orbit4d data import dnerf/data --out data
+
+    Args:
+        folder: One object's folder, or one that holds many at any depth.
+        out: Folder to write, like that of `orbit4d data render`; what is there already is kept.
+        size: Side of the frames in pixels; the pictures' own when absent.
+    """
+    from .data.published import import_published
+
+    summary = import_published(folder, out=out, size=size)
+    print(f"{summary.inputs} objects: {summary.imported} imported, {summary.reused} reused, {summary.failed} failed")
+
+
+def verify(folder: Annotated[Positional[Path], arg(metavar="DIR")], /) -> None:
+    """Check shards against their checksums and every sample in them, after a copy or a download.
+
+    For example:
+      orbit4d data verify shards
+
+    Args:
+        folder: What `orbit4d data shard` wrote.
+    """
+    from .data.shards import verify_shards
+
+    summary = verify_shards(folder)
+    print(f"{summary.samples} samples in {summary.shards} shards are whole")
+
+
+DATA_VERBS: Verbs = {
+    "toybox": toybox,
+    "render": render,
+    "curate": curate,
+    "shard": shard,
+    "import": import_,
+    "verify": verify,
+}
