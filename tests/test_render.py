@@ -96,8 +96,8 @@ def test_renderers_side_by_side_and_interleaved_grids_do_not_mix(toy):
             )
             for _, frame in alone:
                 np.testing.assert_array_equal(next(running)[1].rgba, frame.rgba)
-                ((_, red),) = grid(other, [(0, 0)], animation=None, placement=STILL, renderer=renderer)
-                assert red.rgba[SIZE // 2, SIZE // 2][1] == 0
+                ((_, red),) = grid(other, [(0, 0)], animation=None, placement=STILL, renderer=renderer, size=24)
+                assert red.rgba[12, 12][1] == 0
 
 
 def test_grids_and_clips_take_lighting(toy):

@@ -1,7 +1,7 @@
 """Rendering animated assets: any (view, time) pairs of a grid, and clips along the usual trajectories.
 
 Where an object stands and which second of its animation a clip time is: see `placement`. Light: `lighting`. What a frame
-holds, in which frame and units: `renderer.Frame`.
+holds, in which frame and units: `render_targets.Frame`; flow in pixels: `flow`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from ..clip import OrbitalClip
 from ..errors import InputError
 from .lighting import Lighting
 from .placement import Fit, Loop, Placement, RootMotion, clip_seconds, duration_of, find_animation, place
-from .renderer import OUTPUTS, Frame, Output, Renderer
+from .render_targets import OUTPUTS, Frame, Output
+from .renderer import Renderer, check_size
 
 __all__ = [
     "Fit",
@@ -87,22 +88,22 @@ def iter_grid(
             time itself, so that its flow is 0.
         renderer: one to use (and keep open), set to `size` and `supersample`; None makes one for this call.
 
-    Raises InputError at once for pairs, cameras, times or outputs that do not fit together; and while it runs for
-    assets that cannot be posed.
+    Raises InputError at once for pairs, cameras, times, sizes or outputs that do not fit together; with the first frame
+    where there is no GL; and while it runs for assets that cannot be posed.
     """
+    check_size(size, supersample)
     _check_grid(cameras, times, pairs, outputs, next_times)
     if animation is not None and not 0 <= animation < len(asset.animations):
         raise InputError(f"{asset.name}: no animation {animation}; it has {len(asset.animations)}")
     placed = placement or place(asset, animation, fit=fit, loop=loop, root_motion=root_motion)
     poses = _Poses(asset, animation, placed, loop)
     following = list(next_times) if next_times is not None else [*times[1:], times[-1]] if len(times) else []
-    own = renderer or Renderer(size=size, supersample=supersample)
-    own.resize(size, supersample)
     by_time: dict[int, list[int]] = {}
     for k, (_, j) in enumerate(pairs):
         by_time.setdefault(j, []).append(k)
 
     def frames() -> Iterator[tuple[int, Frame]]:
+        own = renderer or Renderer(size=size, supersample=supersample)
         try:
             for j in sorted(by_time):
                 u = float(times[j])
@@ -110,6 +111,7 @@ def iter_grid(
                 after = poses.at(float(following[j]), keep=u)[0] if "flow" in outputs else None
                 for n, k in enumerate(by_time[j]):
                     # The renderer may have drawn something else since the last frame was handed over.
+                    own.resize(size, supersample)
                     if n == 0 or own.shown is not positions:
                         own.upload(asset, positions, normals, following=after)
                     yield k, own.draw(cameras, pairs[k][0], lighting=lighting, outputs=outputs)

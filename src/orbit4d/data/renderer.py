@@ -1,15 +1,15 @@
 """The off-screen GL context that draws posed assets (moderngl over EGL; llvmpipe where there is no GPU).
 
-llvmpipe itself uses all cores. Where several processes render side by side, set LP_NUM_THREADS=1 in the environment of
-each before it makes its first renderer: threads that wait for each other cost more than they bring.
+llvmpipe itself draws with a thread for every core. Where several processes render side by side, set LP_NUM_THREADS=1 in
+the environment of each before it makes its first renderer, so that there are as many busy threads as cores; a process
+that has the machine to itself should leave it unset.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -19,57 +19,10 @@ from ..errors import InputError
 from .gl_asset import Draw, GlAsset
 from .lighting import Lighting
 from .render_shaders import BLEND_SURFACE_ALPHA, FRAGMENT, RESOLVE, SCREEN, SURFACE_TOLERANCE, VERTEX, source
+from .render_targets import OUTPUTS, Frame, Output, Targets, make_targets
 
-Output = Literal["depth", "normals", "flow"]
-OUTPUTS: tuple[Output, ...] = ("depth", "normals", "flow")
 DEVICE_VARIABLE = "ORBIT4D_EGL_DEVICE"
 NEAR, FAR = 0.05, 20.0
-
-
-@dataclass(kw_only=True)
-class Frame:
-    """One picture of `size` s, row 0 at the top. What was not asked for is None.
-
-    Attributes:
-        rgba: (s, s, 4) uint8, sRGB, straight alpha.
-        depth: (s, s) float32 camera-z in world units (not the distance along the ray), 0 where nothing is.
-        normals: (s, s, 3) float32 unit normals in the world frame (z up), turned towards the camera, 0 where nothing is.
-        flow: (s, s, 3) float32 scene flow: the displacement, in world units along the world axes, of the surface point seen
-            here from this frame's time to the next; 0 where nothing is. It does not depend on the camera's own motion.
-
-    Of a pixel's samples, depth, normals and flow take the mean over those of the nearest surface: covered, and at most 2 %
-    farther than the nearest one. So neither background nor what lies behind an edge is mixed in. They exist wherever a
-    sample is covered, be alpha ever so small.
-
-    Transparency: depth, normals and flow are those of opaque and masked surfaces; where none is behind, those of the
-    nearest blended surface with an alpha of 0.05 or more.
-    """
-
-    rgba: np.ndarray
-    depth: np.ndarray | None = None
-    normals: np.ndarray | None = None
-    flow: np.ndarray | None = None
-
-
-@dataclass(kw_only=True)
-class _Targets:
-    """Textures and framebuffers of one size: supersampled ones to draw into, and small ones to read."""
-
-    drawn: Any
-    colored: Any
-    behind: Any
-    resolved: Any
-    samplers: dict[str, Any]
-    attachments: dict[str, int]
-
-    def release(self) -> None:
-        for framebuffer in (self.drawn, self.colored, self.behind, self.resolved):
-            if framebuffer is not None:
-                for attachment in framebuffer.color_attachments:
-                    attachment.release()
-                framebuffer.release()
-        for texture in self.samplers.values():
-            texture.release()
 
 
 class Renderer:
@@ -90,12 +43,12 @@ class Renderer:
     """
 
     def __init__(self, *, size: int, supersample: int = 2, device: int | None = None, cull: bool = False) -> None:
-        _check_size(size, supersample)
+        check_size(size, supersample)
         self.size, self.supersample, self.cull = size, supersample, cull
         self.context = _create_context(_device(device))
         self._programs: dict[tuple, Any] = {}
         self._resolvers: dict[tuple, tuple[Any, Any]] = {}
-        self._targets: dict[tuple, _Targets] = {}
+        self._targets: dict[tuple, Targets] = {}
         self._loaded: GlAsset | None = None
         self.shown: list[np.ndarray] | None = None
         with self.context:  # made current around each use, for the sake of other contexts in this process
@@ -117,7 +70,7 @@ class Renderer:
         """Change the pictures' size; costs nothing where it is the same."""
         if (size, supersample) == (self.size, self.supersample):
             return
-        _check_size(size, supersample)
+        check_size(size, supersample)
         with self.context:
             for targets in self._targets.values():
                 targets.release()
@@ -148,7 +101,10 @@ class Renderer:
     def draw(
         self, cameras: Cameras, index: int, *, lighting: Lighting | None = None, outputs: Sequence[Output] = ()
     ) -> Frame:
-        """The uploaded pose from camera `index` of `cameras` (square pictures; they are resized to the renderer's size)."""
+        """The uploaded pose from camera `index` of `cameras` (square ones of any size; the renderer's size is drawn).
+
+        What is nearer to the camera than 0.05 or farther than 20 world units is cut off.
+        """
         if self._loaded is None:
             raise RuntimeError("draw: upload a pose first")
         wanted: tuple[Output, ...] = tuple(name for name in OUTPUTS if name in outputs)
@@ -158,7 +114,7 @@ class Renderer:
             self._draw(self._loaded, targets, view)
             return self._resolve(targets, wanted)
 
-    def _draw(self, loaded: GlAsset, targets: _Targets, view: _View) -> None:
+    def _draw(self, loaded: GlAsset, targets: Targets, view: _View) -> None:
         gl = self.context
         targets.drawn.use()
         targets.drawn.clear(0, 0, 0, 0, depth=1.0)
@@ -219,13 +175,13 @@ class Renderer:
             self._programs[features] = program
         return self._programs[features]
 
-    def _targets_for(self, wanted: tuple[Output, ...], *, blended: bool) -> _Targets:
+    def _targets_for(self, wanted: tuple[Output, ...], *, blended: bool) -> Targets:
         key = (wanted, blended)
         if key not in self._targets:
-            self._targets[key] = _make_targets(self.context, self.size, self.supersample, wanted, blended)
+            self._targets[key] = make_targets(self.context, self.size, self.supersample, wanted, blended)
         return self._targets[key]
 
-    def _resolve(self, targets: _Targets, wanted: tuple[Output, ...]) -> Frame:
+    def _resolve(self, targets: Targets, wanted: tuple[Output, ...]) -> Frame:
         gl = self.context
         key = (self.supersample, wanted, tuple(targets.samplers))
         if key not in self._resolvers:
@@ -247,7 +203,7 @@ class Renderer:
             targets.resolved.read_into(read[name], components=components, attachment=attachment, dtype="f4")
         return Frame(rgba=rgba, **{name: array for name, array in read.items() if name in wanted})
 
-    def _make_resolver(self, targets: _Targets) -> tuple[Any, Any]:
+    def _make_resolver(self, targets: Targets) -> tuple[Any, Any]:
         defines: dict[str, object] = {"SAMPLES": self.supersample, "TOLERANCE": SURFACE_TOLERANCE}
         defines |= {name.upper(): attachment for name, attachment in targets.attachments.items()}
         if targets.behind is not None:
@@ -287,42 +243,8 @@ class _View:
             program["harmonics"].write(self._harmonics)
 
 
-def _make_targets(gl: Any, size: int, supersample: int, wanted: tuple[Output, ...], blended: bool) -> _Targets:
-    """Depth is resolved whenever any surface output is: it says which samples belong together."""
-    side = (size * supersample,) * 2
-    surfaces = [name for name in ("normals", "flow") if name in wanted]
-    # Half floats hold unit normals to 5e-4; flow must stay exact for slow motion.
-    formats = {"normals": "f2", "flow": "f4"}
-    color, depth = gl.texture(side, 4, dtype="f1"), gl.depth_texture(side)
-    samplers = {"colors": color, "opaque": depth}
-    layers = [gl.texture(side, 4, dtype=formats[name]) for name in surfaces]
-    samplers |= {"flows" if name == "flow" else name: layer for name, layer in zip(surfaces, layers, strict=True)}
-    drawn = gl.framebuffer([color, *layers], depth)
-    behind = None
-    if blended:
-        samplers["blended"] = gl.depth_texture(side)
-        layers = [gl.texture(side, 4, dtype=formats[name]) for name in surfaces]
-        behind = gl.framebuffer(layers, samplers["blended"])
-        names = ["blended_flows" if name == "flow" else "blended_normals" for name in surfaces]
-        samplers |= dict(zip(names, layers, strict=True))
-    for texture in samplers.values():
-        texture.repeat_x = texture.repeat_y = False
-    for texture in (depth, *([samplers["blended"]] if blended else [])):
-        texture.compare_func = ""
-        texture.filter = (gl.NEAREST, gl.NEAREST)
-    names = ["depth", *surfaces] if wanted else []
-    small = [gl.texture((size, size), 1 if name == "depth" else 4, dtype="f4") for name in names]
-    return _Targets(
-        drawn=drawn,
-        colored=gl.framebuffer([color], depth),
-        behind=behind,
-        resolved=gl.framebuffer([gl.texture((size, size), 4, dtype="f1"), *small]),
-        samplers=samplers,
-        attachments={name: i + 1 for i, name in enumerate(names)},
-    )
-
-
-def _check_size(size: int, supersample: int) -> None:
+def check_size(size: int, supersample: int) -> None:
+    """Raises InputError for pictures that cannot be drawn."""
     if not 1 <= supersample <= 8:
         raise InputError(f"--supersample: expected 1 to 8, got {supersample}")
     if not 8 <= size * supersample <= 8192:
