@@ -23,6 +23,7 @@ from orbit4d.errors import InputError
 FINE = {
     "ssim_quarter": 0.8,
     "ssim_half": 0.7,
+    "ssim_peak": 0.7,
     "front_step_max": 0.01,
     "coverage_mean": 0.2,
     "coverage_min": 0.1,
@@ -132,6 +133,15 @@ def test_what_the_rules_say_of_discs(draw, rule) -> None:
     assert decision.rule == rule and decision.kept == (rule is None) == (decision.reason is None)
 
 
+def test_a_clip_of_several_loops_is_not_static() -> None:
+    """Four loops: the disc is back at its start at 1/4 and at 1/2, and away in between."""
+    at = disc(step=0.25)
+    measures = measure(make_sample(lambda p: at((p[0], (p[1] * 4) % 8))))
+    assert measures["ssim_quarter"] > 0.999 and measures["ssim_half"] > 0.999 and measures["ssim_peak"] < 0.95
+    assert decide(measures, CurationRules()).kept
+    assert decide(measures, CurationRules(static_peak=False)).rule == "static"
+
+
 def test_noise_is_violent() -> None:
     rng = np.random.default_rng(0)
 
@@ -148,9 +158,10 @@ def test_noise_is_violent() -> None:
     ("change", "rule"),
     [
         ({}, None),
-        ({"ssim_quarter": 0.95, "ssim_half": 0.99}, None),
-        ({"ssim_quarter": 0.9501, "ssim_half": 0.99}, "static"),
-        ({"ssim_quarter": 0.99, "ssim_half": 0.9501}, "static"),
+        ({"ssim_quarter": 0.95, "ssim_half": 0.99, "ssim_peak": 0.99}, None),
+        ({"ssim_quarter": 0.9501, "ssim_half": 0.99, "ssim_peak": 0.9501}, "static"),
+        ({"ssim_quarter": 0.99, "ssim_half": 0.9501, "ssim_peak": 0.9501}, "static"),
+        ({"ssim_quarter": 0.99, "ssim_half": 0.99, "ssim_peak": 0.95}, None),
         ({"ssim_quarter": 0.4}, None),
         ({"ssim_quarter": 0.3999}, "violent"),
         ({"ssim_half": 0.3999}, "violent"),
@@ -169,7 +180,7 @@ def test_rules_at_their_thresholds(change: dict, rule: str | None) -> None:
 
 
 def test_reasons_quote_value_and_threshold() -> None:
-    said = decide(FINE | {"ssim_quarter": 0.993, "ssim_half": 0.987}, CurationRules()).reason
+    said = decide(FINE | {"ssim_quarter": 0.993, "ssim_half": 0.987, "ssim_peak": 0.98}, CurationRules()).reason
     assert said == "front view hardly changes: SSIM 0.993 at 1/4 and 0.987 at 1/2, both above 0.95"
     said = decide(FINE | {"ssim_half": 0.2}, CurationRules(violent_ssim=0.3)).reason
     assert said == "front view changes too abruptly: SSIM 0.800 at 1/4 and 0.200 at 1/2, one below 0.3"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from curation_fixtures import curation_lines, disc, failed, make_sample, rendered, write_manifest
 
 from orbit4d.data import curate
-from orbit4d.data.curate import curate_folder, read_manifest
+from orbit4d.data.curate import Measured, curate_folder, read_manifest
 from orbit4d.data.curation import CurationRules
 from orbit4d.errors import InputError
 
@@ -120,6 +121,21 @@ def test_processes_agree_with_this_one(tmp_path: Path) -> None:
     assert (tmp_path / "curation.jsonl").read_bytes() == several
 
 
+def _fatal(_: str | None, path: str, thumbnail: str) -> Measured:
+    """Stands for a sample that takes all memory: its process is gone."""
+    if thumbnail == "fatal":
+        os._exit(1)
+    return Measured(measures={"length": float(len(path))})
+
+
+def test_a_sample_that_ends_its_process_is_dropped_alone() -> None:
+    jobs = [(f"k{i}", None, "x" * i, "fatal" if i == 0 else "") for i in range(9)]
+    found = dict(curate._run(jobs, workers=2, task=_fatal))
+    assert sorted(found) == [f"k{i}" for i in range(9)]
+    assert [key for key, m in found.items() if m.problem] == ["k0"] and found["k0"].rule == "crash"
+    assert all(found[f"k{i}"].measures == {"length": i} for i in range(1, 9))
+
+
 def test_a_killed_run_continues(folder: Path) -> None:
     run(folder)
     whole = (folder / "curation.jsonl").read_bytes()
@@ -148,6 +164,7 @@ def test_torn_manifests_and_second_attempts(folder: Path) -> None:
         json.dumps(failed("a.glb", cause="error", reason="x") | {"key": "../a"}),
         json.dumps(failed("a.glb", cause="error", reason="x") | {"status": "rendered", "sample": "/etc/passwd"}),
         json.dumps(failed("a.glb", cause="error", reason="x") | {"captions": [1]}),
+        json.dumps(failed("a.glb", cause="error", reason="x") | {"motion_magnitude": float("nan")}),
         json.dumps(failed("other.glb", cause="error", reason="x") | {"key": "slow"}),
     ],
 )

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -150,10 +151,13 @@ def _check_record(record: Any, *, source: str) -> None:
             raise InputError(f"{source}: `{name}` is missing or malformed; expected a line that rendering wrote")
     good = _KEY.fullmatch(record["key"]) and record["status"] in ("rendered", "failed")
     good = good and all(isinstance(c, str) for c in record["captions"])
+    good = good and math.isfinite(record["motion_magnitude"] or 0)
     if record["status"] == "rendered":  # no path from a file is ever followed
         good = good and record["sample"] == f"samples/{record['key']}.tar"
     if not good:
-        raise InputError(f"{source}: `key`, `status`, `sample` or `captions` is malformed; render into a new folder")
+        raise InputError(
+            f"{source}: `key`, `status`, `sample`, `captions` or `motion_magnitude` is malformed; render into a new folder"
+        )
 
 
 def write_lines(path: Path, values: Sequence[Mapping[str, Any]]) -> None:
@@ -163,7 +167,7 @@ def write_lines(path: Path, values: Sequence[Mapping[str, Any]]) -> None:
             handle.write(json.dumps(value) + "\n")
 
 
-def measure_file(path: str, sha256: str | None, thumbnail: str) -> Measured:
+def measure_file(sha256: str | None, path: str, thumbnail: str) -> Measured:
     """Measure one sample's tar file and leave its thumbnails at `thumbnail`. Whatever is wrong with it becomes its problem."""
     from .curation import frames_digest, measure
     from .curation_report import thumbnail_strip
@@ -176,6 +180,8 @@ def measure_file(path: str, sha256: str | None, thumbnail: str) -> Measured:
             )
         sample = load_sample(path)
         measured = Measured(measures=measure(sample), digest=frames_digest(sample))
+        if not all(math.isfinite(value) for value in measured.measures.values()):
+            raise InputError(f"{sample.key}: a measure is not a finite number; render it again")
         strip = thumbnail_strip(sample)
     except Exception as error:  # a file may be wrong in ways that nobody thought of; the others must go on
         kind = "" if isinstance(error, InputError) else f"{Path(path).name}: {type(error).__name__}: "
@@ -228,33 +234,46 @@ def _measure_all(
     return out
 
 
-def _run(jobs: Sequence[tuple], *, workers: int | None) -> Iterator[tuple[str, Measured]]:
-    """(key, measured) of every job as it ends. A sample that kills its process is dropped; the others are measured anew."""
+Job = tuple[str, str | None, str, str]
+"""Key, sha256, path of the sample, path of its thumbnails."""
+
+
+def _run(
+    jobs: Sequence[Job], *, workers: int | None, task: Callable[..., Measured] = measure_file
+) -> Iterator[tuple[str, Measured]]:
+    """(key, measured) of every job as it ends. A sample that kills its process is dropped; the others go on."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(workers or cores, len(jobs))
     if workers == 1 or len(jobs) <= _SMALL:
-        yield from ((key, measure_file(path, sha256, thumbnail)) for key, sha256, path, thumbnail in jobs)
+        yield from ((job[0], task(*job[1:])) for job in jobs)
         return
     waiting = {job[0]: job for job in jobs}
-    for key, measured in _pooled(list(waiting.values()), workers=workers):
-        del waiting[key]
-        yield key, measured
-    for key, job in waiting.items():  # the pool broke: one at a time shows who broke it
-        ended = dict(_pooled([job], workers=1))
-        crash = Measured(measures={}, problem="measuring it ended its process (out of memory?)", rule="crash")
-        yield key, ended.get(key, crash)
+    while waiting:
+        for key, measured in _pooled(list(waiting.values()), workers=workers, task=task):
+            del waiting[key]
+            yield key, measured
+        for key, job in list(waiting.items()):  # the pool broke: one at a time shows at whom
+            ended = dict(_pooled([job], workers=1, task=task))
+            del waiting[key]
+            crash = Measured(measures={}, problem="measuring it ended its process (out of memory?)", rule="crash")
+            yield key, ended.get(key, crash)
+            if key not in ended:
+                break
 
 
-def _pooled(jobs: Sequence[tuple], *, workers: int) -> Iterator[tuple[str, Measured]]:
+def _pooled(jobs: Sequence[Job], *, workers: int, task: Callable[..., Measured]) -> Iterator[tuple[str, Measured]]:
     """(key, measured) of the jobs that ended before a process died, if one did."""
     # Not forked: torch's threads do not survive it.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_single_thread)
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_single_thread)
     futures: dict[Future[Measured], str] = {}
     try:
+        try:
+            pool.submit(int).result()
+        except BrokenProcessPool as error:  # else every sample would seem to have ended it
+            raise InputError("--workers: no process can be started here; use --workers 1") from error
         with suppress(BrokenProcessPool):
-            for key, sha256, path, thumbnail in jobs:
-                futures[pool.submit(measure_file, path, sha256, thumbnail)] = key
+            for job in jobs:
+                futures[pool.submit(task, *job[1:])] = job[0]
         for future in as_completed(futures):
             if not isinstance(future.exception(), BrokenProcessPool):
                 yield futures[future], future.result()

@@ -1,9 +1,11 @@
 """Which rendered animations are worth training on: measures of a sample, and rules over the measures.
 
 Diffusion4D's rules compare the front clip at 0 with itself at 1/4 and 1/2 of its length by SSIM: nearly the same both times
-is no motion, too different either time is no continuous motion. Further rules find objects that leave the frame, are hardly
-there, or came out in one flat colour. Measuring reads frames and is slow; deciding reads numbers and is instant, so other
-thresholds cost nothing.
+is no motion, too different either time is no continuous motion. A clip may hold several loops of a short animation, though, and
+a gallop that is back at its start at 1/2 is no statue: the front frame that differs most is asked as well. Further rules find
+objects that leave the frame, are hardly there, or came out in one flat colour.
+
+Measuring reads frames and is slow; deciding reads numbers and is instant, so other thresholds cost nothing.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ COVERED = 0.5
 MEASURES = (
     "ssim_quarter",
     "ssim_half",
+    "ssim_peak",
     "front_step_max",
     "coverage_mean",
     "coverage_min",
@@ -49,6 +52,8 @@ class CurationRules:
 
     Attributes:
         static_ssim: dropped as ``static`` when both SSIMs of the front clip are above it.
+        static_peak: whether the front frame that differs most from the start must be above it too. False is Diffusion4D's
+            rule to the letter, which also drops animations of two or four loops.
         violent_ssim: dropped as ``violent`` when either is below it.
         border: dropped as ``leaves-frame`` when more than this share of a frame's outermost pixels is covered.
         empty: dropped as ``nearly-empty`` when less than this share of a frame is covered.
@@ -57,6 +62,7 @@ class CurationRules:
     """
 
     static_ssim: float = 0.95
+    static_peak: bool = True
     violent_ssim: float = 0.4
     border: float = 0.01
     empty: float = 0.002
@@ -66,7 +72,7 @@ class CurationRules:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "duplicates":
+            if field.name in ("duplicates", "static_peak"):
                 continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise InputError(f"--{field.name.replace('_', '-')}: expected a number from 0 to 1, got {value!r}")
@@ -91,6 +97,7 @@ def measure(sample: Sample) -> dict[str, float]:
 
     ``ssim_quarter``, ``ssim_half``: of the front clip (view 0) at the times nearest to 1/4 and 1/2 against time 0,
     composited on white and, unless rendered so, resized to 256 x 256 by area.
+    ``ssim_peak``: the same of the front frame with the largest mean squared difference from time 0.
     ``coverage_mean``, ``coverage_min``, ``coverage_max``: share of covered pixels over the orbital frames.
     ``border_max``: the largest share of an orbital frame's outermost ring of pixels that is covered.
     ``colour_spread``: standard deviation of the object's colours over the orbital frames' covered pixels, in [0, 1]; the
@@ -143,7 +150,8 @@ def decide(measures: Mapping[str, float], rules: CurationRules) -> Decision:
     if m["colour_spread"] < rules.flat:
         reason = f"is drawn in one flat colour: its colours spread by {m['colour_spread']:.4f}, below {rules.flat:g}"
         return Decision(kept=False, rule="one-colour", reason=reason)
-    if min(q, h) > rules.static_ssim:
+    peak = m["ssim_peak"] if rules.static_peak else 1.0
+    if min(q, h, peak) > rules.static_ssim:
         reason = f"front view hardly changes: {both}, both above {rules.static_ssim:g}"
         return Decision(kept=False, rule="static", reason=reason)
     if min(q, h) < rules.violent_ssim:
@@ -197,10 +205,12 @@ def _front_measures(sample: Sample) -> dict[str, float]:
     frames = [on_white(sample.rgba((0, j))) for j in front]
     # Of two times equally near the later one is taken: of 24 frames 6 and 12, as Diffusion4D counts.
     nearest = [min(range(len(front)), key=lambda i: (round(abs(times[front[i]] - t), 9), -i)) for t in (0.25, 0.5)]
-    start, quarter, half = (_resized(frames[i]) for i in (0, *nearest))
-    values = ssim(torch.cat([start, start]), torch.cat([quarter, half])).tolist()
+    peak = int(np.argmax([np.square(frame - frames[0]).mean() for frame in frames]))
+    start, *others = (_resized(frames[i]) for i in (0, *nearest, peak))
+    values = ssim(start.expand(3, -1, -1, -1), torch.cat(others)).tolist()
     steps = [float(np.square(b - a).mean()) for a, b in pairwise(frames)]
-    return {"ssim_quarter": values[0], "ssim_half": values[1], "front_step_max": max(steps, default=0.0)}
+    names = ("ssim_quarter", "ssim_half", "ssim_peak")
+    return dict(zip(names, values, strict=True)) | {"front_step_max": max(steps, default=0.0)}
 
 
 def _resized(frame: np.ndarray) -> Tensor:

@@ -63,7 +63,7 @@ def histogram(
     parts.append(f'<path class="axis" d="M{LEFT} {TOP + plot_h}H{WIDTH - RIGHT}"/>')
     for t in thresholds:
         at = x(t.value)
-        end, shift = ("end", -4) if at > WIDTH / 2 else ("start", 4)
+        end, shift = ("end", -4) if at > 0.42 * WIDTH else ("start", 4)
         parts.append(f'<path class="limit" d="M{at:.1f} {TOP - 14}V{TOP + plot_h}"/>')
         parts.append(_text(at + shift, TOP - 6, t.label, anchor=end, kind="limit-text"))
     parts.append(_text(LEFT + plot_w / 2, HEIGHT - 4, axis, anchor="middle"))
@@ -82,8 +82,8 @@ def ssim_plane(
     """
     low = min([0.2, violent, *(min(p) for p in (*kept, *dropped, *elsewhere))])
     low = max(-1.0, math.floor(low * 10) / 10)
-    plot_w, plot_h = PLANE_WIDTH - LEFT - RIGHT - 10, PLANE_HEIGHT - TOP - BOTTOM
-    x = lambda v: LEFT + 10 + (v - low) / (1 - low) * plot_w  # noqa: E731
+    plot_w, plot_h = PLANE_WIDTH - LEFT - RIGHT - 16, PLANE_HEIGHT - TOP - BOTTOM
+    x = lambda v: LEFT + 16 + (v - low) / (1 - low) * plot_w  # noqa: E731
     y = lambda v: TOP + (1 - v) / (1 - low) * plot_h  # noqa: E731
     parts = [
         _rect("region", x(static), y(1), x(1) - x(static), y(static) - y(1)),

@@ -11,6 +11,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -261,9 +262,9 @@ def _save_sheet(path: Path, folder: Path, groups: Mapping[str, Sequence[Line]]) 
         for i, line in enumerate(group):
             left = i % across * width + 8
             strip = thumbnail_path(folder, line["key"])
-            if strip.is_file():
-                with Image.open(strip, formats=("WEBP",)) as image:
-                    sheet.paste(image.convert("RGB"), (left, top))
+            # Without thumbnails, or with damaged ones, the text stands alone.
+            with suppress(OSError), Image.open(strip, formats=("WEBP",)) as image:
+                sheet.paste(image.convert("RGB"), (left, top))
             m = "" if line["motion_magnitude"] is None else f"   m {line['motion_magnitude']:.4f}"
             key = _wrapped(line["key"], width - 100, font)[0]
             draw.text((left, top + THUMBNAIL_SIDE + 2), key + m, fill="black", font=font)
