@@ -155,6 +155,7 @@ def curate(
     folder: Annotated[Positional[Path], arg(metavar="DIR")],
     /,
     static_ssim: float = 0.95,
+    static_peak: bool = True,
     violent_ssim: float = 0.4,
     border: float = 0.01,
     empty: float = 0.002,
@@ -175,6 +176,8 @@ def curate(
     Args:
         folder: What `orbit4d data render` wrote.
         static_ssim: Drop when the front view at 1/4 and at 1/2 of the time both resemble the one at 0 more than this.
+        static_peak: And only when its most different frame does so too: short animations repeat, and 1/4 and 1/2 can be the
+            start again. --no-static-peak is Diffusion4D's rule to the letter.
         violent_ssim: Drop when either resembles it less than this.
         border: Drop when the object covers more than this share of an orbital frame's outermost pixels.
         empty: Drop when it covers less than this share of an orbital frame.
@@ -187,7 +190,12 @@ def curate(
     from .data.curation import CurationRules
 
     rules = CurationRules(
-        static_ssim=static_ssim, violent_ssim=violent_ssim, border=border, empty=empty, duplicates=not keep_duplicates
+        static_ssim=static_ssim,
+        static_peak=static_peak,
+        violent_ssim=violent_ssim,
+        border=border,
+        empty=empty,
+        duplicates=not keep_duplicates,
     )
     summary = curate_folder(folder, rules=rules, captioner=captioner, report=report, workers=workers)
     dropped = ", ".join(f"{count} {rule}" for rule, count in summary.by_rule.items())
