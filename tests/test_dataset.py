@@ -77,7 +77,7 @@ def test_several_clips_of_one_sample(shards):
     batch = next(iter(ShardDataset(shards, selection=selection, batch=3)))
     assert batch["orbit"]["rgb"].shape == (3, 8, 3, 16, 16)
     assert batch["row"]["rgb"].shape == (3, 7, 3, 16, 16) and batch["column"]["times"].shape == (3, 8)
-    assert len(batch["key"]) == 3
+    assert len(batch["key"]) == 3 and all(isinstance(value, torch.Tensor) for value in batch["row"].values())
 
 
 def test_items_hold_pixels_cameras_and_times_of_their_pairs(shards):

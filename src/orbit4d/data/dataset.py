@@ -155,8 +155,9 @@ def frame_tensors(sample: Sample | LatentClip, pairs: list[Pair], *, depth: bool
     """
     views = [i for i, _ in pairs]
     out = {
-        "camera_to_world": torch.as_tensor(sample.meta["camera_to_world"], dtype=torch.float32)[views],
-        "intrinsics": torch.as_tensor(sample.meta["intrinsics"], dtype=torch.float32)[views],
+        # By NumPy: of nested lists ten times as fast, and on one core, of which several processes read.
+        "camera_to_world": torch.from_numpy(np.asarray(sample.meta["camera_to_world"], dtype=np.float32)[views]),
+        "intrinsics": torch.from_numpy(np.asarray(sample.meta["intrinsics"], dtype=np.float32)[views]),
         "times": torch.tensor([sample.meta["times"][j] for _, j in pairs], dtype=torch.float32),
         "pairs": torch.tensor(pairs, dtype=torch.long),
     }
@@ -168,8 +169,10 @@ def frame_tensors(sample: Sample | LatentClip, pairs: list[Pair], *, depth: bool
         if absent:
             raise InputError(f"{sample.key}: holds no latents of view {absent[0][0]} at time {absent[0][1]}")
         return out | {"latents": sample.latents[[place[pair] for pair in pairs]].float()}
-    rgba = torch.from_numpy(np.stack([sample.rgba(pair) for pair in pairs])).permute(0, 3, 1, 2).float() / 255
-    out |= {"rgb": rgba[:, :3], "alpha": rgba[:, 3:]}
+    rgba = np.empty((len(pairs), 4, int(sample.meta["height"]), int(sample.meta["width"])), np.float32)
+    for frame, pair in zip(rgba, pairs, strict=True):
+        np.divide(sample.rgba(pair).transpose(2, 0, 1), 255, out=frame, dtype=np.float32)
+    out |= {"rgb": torch.from_numpy(rgba[:, :3]), "alpha": torch.from_numpy(rgba[:, 3:])}
     if depth:
         out["depth"] = torch.from_numpy(np.stack([sample.depth(pair) for pair in pairs]))[:, None]
     return out
@@ -203,7 +206,8 @@ def collate(items: list[Item]) -> Item:
                     )
                 out[name] = torch.stack(values)
             case dict():
-                out[name] = collate([{"key": item["key"]} | item[name] for item in items])
+                named = collate([{"key": item["key"]} | item[name] for item in items])
+                out[name] = {inner: value for inner, value in named.items() if inner != "key"}
             case int() if name in ("width", "height"):
                 if len(set(values)) > 1:
                     raise InputError(
