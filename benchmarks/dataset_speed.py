@@ -17,10 +17,11 @@ import tyro
 from shared import write_report
 
 from orbit4d.assets.toybox import write_toybox
-from orbit4d.data.dataset import Selection, ShardDataset
+from orbit4d.data.dataset import ShardDataset
 from orbit4d.data.engine import render_assets
 from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample_set import open_samples
+from orbit4d.data.selection import Selection
 from orbit4d.data.shards import write_shards
 
 

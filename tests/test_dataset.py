@@ -14,9 +14,11 @@ from sample_fixtures import disc_folder
 from torch.utils.data import DataLoader
 
 from orbit4d.cameras import Orbit
-from orbit4d.data.dataset import Selection, ShardDataset, collate, columns, item_cameras, rows, sample_orbits
+from orbit4d.data.dataset import ShardDataset, collate, item_cameras
+from orbit4d.data.latent_set import open_latents
 from orbit4d.data.plan import RenderPlan
-from orbit4d.data.sample_set import open_latents, open_samples
+from orbit4d.data.sample_set import open_samples
+from orbit4d.data.selection import Selection, columns, rows, sample_orbits
 from orbit4d.data.shards import write_shards
 from orbit4d.errors import InputError
 
