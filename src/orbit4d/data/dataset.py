@@ -32,6 +32,10 @@ def frame_tensors(sample: Sample | LatentClip, pairs: list[Pair], *, depth: bool
     `depth` (n, 1, h, w), or, of a latent clip, `latents` (n, c, h / 8, w / 8); `camera_to_world` (n, 4, 4) OpenCV,
     `intrinsics` (n, 3, 3) in pixels of the frames, `times` (n,), `pairs` (n, 2).
     """
+    place = {pair: k for k, pair in enumerate(sample.pairs)}
+    absent = [pair for pair in pairs if pair not in place]
+    if absent:
+        raise InputError(f"{sample.key}: view {absent[0][0]} at time {absent[0][1]} was not rendered; see its `pairs`")
     views = [i for i, _ in pairs]
     out = {
         # By NumPy: of nested lists ten times as fast, and on one core, of which several processes read.
@@ -43,10 +47,6 @@ def frame_tensors(sample: Sample | LatentClip, pairs: list[Pair], *, depth: bool
     if isinstance(sample, LatentClip):
         if depth:
             raise InputError(f"{sample.key}: latents hold no depth; read the samples instead")
-        place = {pair: k for k, pair in enumerate(sample.pairs)}
-        absent = [pair for pair in pairs if pair not in place]
-        if absent:
-            raise InputError(f"{sample.key}: holds no latents of view {absent[0][0]} at time {absent[0][1]}")
         return out | {"latents": sample.latents[[place[pair] for pair in pairs]].float()}
     rgba = np.empty((len(pairs), 4, int(sample.meta["height"]), int(sample.meta["width"])), np.float32)
     for frame, pair in zip(rgba, pairs, strict=True):

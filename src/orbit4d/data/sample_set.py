@@ -292,8 +292,12 @@ def tar_contents(data: bytes, *, source: str) -> list[tuple[str, bytes]]:
 
 
 def log_motion(magnitude: float | None) -> float:
-    """log m, NaN where m is not known."""
-    return float("nan") if magnitude is None else float(np.log(max(float(magnitude), SMALLEST_MOTION)))
+    """log m, NaN where m is not known. Raises InputError for what is no number."""
+    if magnitude is None:
+        return float("nan")
+    if not isinstance(magnitude, int | float) or not 0 <= magnitude < float("inf"):
+        raise InputError(f"motion magnitude: expected a number from 0, got {magnitude!r:.40}; render the sample again")
+    return float(np.log(max(magnitude, SMALLEST_MOTION)))
 
 
 def motion_statistics(magnitudes: Sequence[float | None]) -> dict[str, Any] | None:

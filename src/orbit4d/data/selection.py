@@ -58,10 +58,10 @@ class Selection:
                     raise InputError(f"{sample.key}: has {len(orbits)} orbits, no phase {phase}; render with more")
                 chosen = [orbits[phase]]
             case "static":
-                time = int(sample.meta.get("static_time", 0))
+                time = _index(sample, "static_time")
                 chosen = [_line(sample, rows(sample), time, "static orbit")]
             case "front":
-                chosen = [_line(sample, columns(sample), int(sample.meta.get("front_view", 0)), "front clip")]
+                chosen = [_line(sample, columns(sample), _index(sample, "front_view"), "front clip")]
             case "row" | "column":
                 found = rows(sample) if self.clip == "row" else columns(sample)
                 if len(found) < self.lines:
@@ -89,7 +89,10 @@ def sample_orbits(sample: Sample | LatentClip) -> list[list[Pair]]:
     """The orbits of a sample, each in the order of time: as its metadata list them, else the diagonal of its grid."""
     stated = sample.meta.get("orbits")
     if stated:
-        return [[(int(i), int(j)) for i, j in orbit] for orbit in stated]
+        try:
+            return [[(int(i), int(j)) for i, j in orbit] for orbit in stated]
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{sample.key}: expected lists of pairs as its `orbits`; render it again") from error
     views, times, there = len(sample.meta["camera_to_world"]), len(sample.meta["times"]), set(sample.pairs)
     diagonal = [(j % views, j) for j in range(times)]
     if not there.issuperset(diagonal):
@@ -102,7 +105,7 @@ def measured_motion(sample: Sample) -> float:
 
     Raises InputError when it lacks frames of either.
     """
-    still_time = int(sample.meta.get("static_time", 0))
+    still_time = _index(sample, "static_time")
     total, orbit = 0.0, sample_orbits(sample)[0]
     for view, time in orbit:
         moving, still = (_on_white(sample.rgba(pair)) for pair in ((view, time), (view, still_time)))
@@ -128,6 +131,14 @@ def columns(sample: Sample | LatentClip) -> dict[int, list[Pair]]:
     times, there = range(len(sample.meta["times"])), set(sample.pairs)
     full = {i: [(i, j) for j in times] for i in sorted({i for i, _ in there})}
     return {i: line for i, line in full.items() if there.issuperset(line)}
+
+
+def _index(sample: Sample | LatentClip, name: str) -> int:
+    """A time or view that the metadata may name; 0 where they do not."""
+    value = sample.meta.get(name, 0)
+    if not isinstance(value, int) or value < 0:
+        raise InputError(f"{sample.key}: expected an index as its `{name}`, got {value!r:.40}; render it again")
+    return value
 
 
 def _line(sample: Sample | LatentClip, found: dict[int, list[Pair]], index: int, name: str) -> list[Pair]:
