@@ -143,16 +143,14 @@ def render_assets(
 def _run(
     jobs: deque[Job], settings: Settings, limits: Limits, *, workers: int | None, ray: str | None
 ) -> Iterator[Outcome]:
-    known = [job for job in jobs if job.source.problem is not None]
-    for job in known:
-        jobs.remove(job)
-    for job in known:
-        assert job.source.problem is not None
-        cause, reason = job.source.problem
-        hide = list(settings.hide)
-        line = make_record(input=job.source.input, key=job.source.stem, cause=cause, reason=reason, hide=hide)
-        yield Outcome(source=job.source, record=line)
-        yield Outcome(source=job.source, finished=True)
+    for job in jobs:
+        if job.source.problem is not None:
+            cause, reason = job.source.problem
+            hide = list(settings.hide)
+            line = make_record(input=job.source.input, key=job.source.stem, cause=cause, reason=reason, hide=hide)
+            yield Outcome(source=job.source, record=line)
+            yield Outcome(source=job.source, finished=True)
+    jobs = deque(job for job in jobs if job.source.problem is None)
     if not jobs:
         return
     if ray is not None:
@@ -188,7 +186,8 @@ def _survey(
     rewritten: set[Path] = set()
     for source in sources:
         lines = manifest.lines(source.input)
-        keep = [line for line in lines if _holds(line, source, cache, settings) and _sample_there(line, settings.out)]
+        digest = cache.digest(source) if lines and source.problem is None else None
+        keep = [line for line in lines if _holds(line, source, digest, settings) and _sample_there(line, settings.out)]
         rewritten |= {settings.out / line.sample for line in lines if line not in keep and line.sample}
         keep = [line for line in keep if line.status == "rendered" or not retry_failed]
         stale |= {(source.input, line.animation) for line in lines if line not in keep}
@@ -201,11 +200,11 @@ def _survey(
     return jobs
 
 
-def _holds(line: Line, source: Source, cache: _InputCache, settings: Settings) -> bool:
+def _holds(line: Line, source: Source, digest: str | None, settings: Settings) -> bool:
     """Whether the file is the one that the line is about, and would be rendered in the same way."""
     if source.problem is not None:
         return line.input_sha256 is None and line.cause == source.problem[0]
-    return line.hide == settings.hide and line.input_sha256 == cache.digest(source)
+    return line.hide == settings.hide and line.input_sha256 == digest
 
 
 def _sample_there(line: Line, out: Path) -> bool:
