@@ -110,16 +110,15 @@ def render_assets(
         captions=CaptionTable.load(captions, dict.fromkeys(source.root for source in sources)),
     )
     summary, causes = RenderSummary(inputs=len(sources)), Counter[str]()
-    with Manifest(settings.out, plan) as manifest:
+    with Manifest(settings.out, plan) as manifest, _InputCache(settings.out / ".inputs.jsonl") as cache:
         _remove_temporaries(settings.out)
-        cache = _InputCache(settings.out / ".inputs.jsonl")
         jobs = _survey(sources, manifest, cache, settings, retry_failed=retry_failed)
         waiting = {job.source.input for job in jobs}
         for source in sources:
             for line in manifest.lines(source.input):
                 _count(summary, causes, line.status, line.cause, new=False)
         outcomes = _run(jobs, settings, limits, workers=workers, ray=ray)
-        with cache, tqdm(total=len(jobs), desc="render", unit="file", disable=not progress) as bar:
+        with tqdm(total=len(jobs), desc="render", unit="file", disable=not progress) as bar:
             for outcome in outcomes:
                 if outcome.record is not None:
                     manifest.append(outcome.record)
@@ -127,7 +126,7 @@ def render_assets(
                     summary.frames += outcome.record["frames"]
                 if outcome.finished:
                     waiting.discard(outcome.source.input)
-                    cache.note(outcome)
+                    cache.note(outcome.source, outcome.digest, outcome.signature)
                     bar.update()
                 rate = summary.frames / max(time.perf_counter() - started, 1e-9)
                 done = f"{summary.rendered} rendered, {summary.failed} failed, {summary.reused} reused"
@@ -250,6 +249,7 @@ class _InputCache:
 
     def __enter__(self) -> _InputCache:
         self._handle = open(self.path, "a", encoding="utf-8")
+        self._handle.write("\n")  # a killed run may have torn the last line
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -257,12 +257,15 @@ class _InputCache:
 
     def digest(self, source: Source) -> str | None:
         """The digest of a source's file as it is now; None when it cannot be read."""
-        now, (then, digest) = signature(source.path), self._known.get(source.input, ([], ""))
-        return digest if now and now == then else content_digest(source.path)[0]
+        now, (then, known) = signature(source.path), self._known.get(source.input, ([], ""))
+        if now and now == then:
+            return known
+        digest, now = content_digest(source.path)
+        self.note(source, digest, now)
+        return digest
 
-    def note(self, outcome: Outcome) -> None:
-        if outcome.digest is not None:
-            entry = {"input": outcome.source.input, "digest": outcome.digest}
-            entry["signature"] = [list(pair) for pair in outcome.signature]  # type: ignore[assignment]
-            self._handle.write("\n" * (self._handle.tell() == 0) + json.dumps(entry) + "\n")
+    def note(self, source: Source, digest: str | None, signature: Sequence[Sequence[int]]) -> None:
+        if digest is not None:
+            entry = {"input": source.input, "digest": digest, "signature": [list(pair) for pair in signature]}
+            self._handle.write(json.dumps(entry) + "\n")
             self._handle.flush()
