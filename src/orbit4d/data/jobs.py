@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ import numpy as np
 
 from ..assets.gltf import ALTERNATIVES, Asset, load_glb, without
 from ..errors import InputError
+from .captions import CaptionTable
 from .drawing import Drawer
 from .isolate import Emit, Event, Pool
 from .manifest import Record, make_record
@@ -32,13 +33,13 @@ MAX_DEATHS = 3
 
 @dataclass(kw_only=True, frozen=True)
 class Settings:
-    """What is the same for all files of a run. `captions` is a CaptionTable."""
+    """What is the same for all files of a run."""
 
     out: Path
     plan: RenderPlan
     animations: Literal["all", "first"] = "all"
     hide: tuple[str, ...] = ()
-    captions: Any = None
+    captions: CaptionTable = field(default_factory=CaptionTable)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -136,14 +137,14 @@ def _animation(asset: Asset, i: int, *, source: Source, settings: Settings, draw
 
 def _sample(asset: Asset, i: int, *, source: Source, settings: Settings, drawer: Drawer, base: Record) -> Sample:
     plan, cameras = settings.plan, settings.plan.cameras()
-    captions, kind = _describe(settings, source, asset, i)
+    described = settings.captions.describe(source.input, asset=asset, animation=i, root=source.root)
     drawing = drawer.draw(asset, i, seed=_seed(plan, base["key"]))
     members: dict[str, bytes] = {}
     for pair, frame in drawing.frames:
         members |= encode_frame(frame, pair, depth_max=drawing.depth_max)
     meta = {
-        "captions": captions,
-        "kind": kind,
+        "captions": described.captions,
+        "kind": described.kind,
         "times": plan.times(),
         "pairs": [list(pair) for pair in plan.pairs()],
         "camera_to_world": cameras.camera_to_world.tolist(),
@@ -157,13 +158,13 @@ def _sample(asset: Asset, i: int, *, source: Source, settings: Settings, drawer:
         "input": source.input,
         "animation": i,
         "animation_name": base["animation_name"],
-        "license": asset.metadata.get("license"),
+        "license": described.license,
         "metadata": dict(sorted(asset.metadata.items())),
     }
     sample = Sample(key=base["key"], meta=meta, members=members)
     meta["motion_magnitude"] = motion_magnitude(sample, plan)
     record = base | {"status": "rendered", "sample": f"samples/{base['key']}.tar", "frames": len(plan.pairs())}
-    record |= {"captions": captions, "kind": kind, "motion_magnitude": meta["motion_magnitude"]}
+    record |= {"captions": described.captions, "kind": described.kind, "motion_magnitude": meta["motion_magnitude"]}
     meta["record"] = {k: v for k, v in record.items() if k not in ("sha256", "bytes", "seconds")}
     return sample
 
@@ -181,14 +182,6 @@ def _on_white(rgba: np.ndarray) -> np.ndarray:
 
 def _seed(plan: RenderPlan, key: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{plan.seed}:{key}".encode()).digest()[:7], "big")
-
-
-def _describe(settings: Settings, source: Source, asset: Asset, i: int) -> tuple[list[str], str | None]:
-    if settings.captions is not None:
-        description = settings.captions.describe(source.input, asset=asset, animation=i)
-        return list(description.captions), description.kind
-    name, motion = asset.name.replace("_", " ").lower(), asset.animations[i].name.rsplit("|", 1)[-1].lower()
-    return [f"{name}, {motion}"], None
 
 
 def _matching(asset: Asset, patterns: Sequence[str]) -> list[str]:
@@ -301,15 +294,17 @@ def _after_death(job: Job, state: _Progress, event: Event, settings: Settings) -
             return [], replace(job, skip=state.done)
         cause = "memory"
     known: Record = {"input": source.input, "input_sha256": state.digest, "hide": list(settings.hide), "cause": cause}
-    if state.names is None or current is None:
+    if state.names is None:
         return [make_record(**known, key=source.stem, reason=f"{source.input}: {reason}")], None
-    known["animations"] = len(state.names)
+    names = state.names
+    known["animations"] = len(names)
 
     def line(animation: int, words: str) -> Record:
-        assert state.names is not None
-        named = {"key": source.key(animation), "animation": animation, "animation_name": state.names[animation]}
+        named = {"key": source.key(animation), "animation": animation, "animation_name": names[animation]}
         return make_record(**known, **named, reason=f"{source.input}: animation {animation} {words}")
 
+    if current is None:  # while the file was loaded once more
+        return [line(i, f"was not tried: {reason}") for i in state.wanted if i not in state.done], None
     lines = [line(current, reason)]
     state.done += (current,)
     state.deaths += 1

@@ -118,7 +118,7 @@ class Manifest:
     def __init__(self, folder: Path, plan: RenderPlan) -> None:
         self.folder, self.path = folder, folder / "manifest.jsonl"
         ensure_writable_parent(self.path)
-        (folder / "samples").mkdir(exist_ok=True)
+        ensure_writable_parent(folder / "samples" / "KEY.tar")
         self._lock = _lock(folder)
         try:
             _check_plan(folder / "plan.json", plan)

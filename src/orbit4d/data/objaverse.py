@@ -11,7 +11,7 @@ but object-paths.json.gz must be there: an id whose file is missing is a failed 
 
 from __future__ import annotations
 
-import os
+import importlib
 import re
 import zlib
 from collections.abc import Sequence
@@ -142,7 +142,7 @@ def _read(file: Path, *, limit: int) -> dict[str, Any]:
 def _download(uids: Sequence[str] | None) -> list[Source]:
     """Fetch what is missing into the package's own folder, metadata first, so that still objects are not fetched."""
     try:
-        import objaverse  # type: ignore[import-not-found]
+        package = importlib.import_module("objaverse")
     except ImportError as error:
         raise InputError(
             "objaverse: name a local copy with --objaverse-root, or `pip install orbit4d[objaverse]` to download"
@@ -151,23 +151,18 @@ def _download(uids: Sequence[str] | None) -> list[Source]:
         raise InputError("objaverse:all: needs a local copy (several TB), named with --objaverse-root; or name ids")
     wanted = sorted(set(uids))
     try:
-        table = (
-            objaverse._load_object_paths()
-            if not hasattr(objaverse, "load_object_paths")
-            else objaverse.load_object_paths()
-        )
-        known = [uid for uid in wanted if uid in table]
-        objaverse.load_annotations(known)
-        root = Path(getattr(objaverse, "_VERSIONED_PATH", os.path.expanduser("~/.objaverse/hf-objaverse-v1")))
+        # This fetches object-paths.json.gz. The package would only warn of ids that it does not hold.
+        package.load_uids()
+        root = Path(package._VERSIONED_PATH)
         paths = _paths(root)
-        moving = [uid for s, uid in zip(_sources(known, paths=paths, root=root), known, strict=True) if _fetch(s)]
-        objaverse.load_objects(moving)
+        known = [uid for uid in wanted if uid in paths]
+        package.load_annotations(known)
+        absent = [
+            s.input for s in _sources(known, paths=paths, root=root) if s.problem and s.problem[0] == "unreadable"
+        ]
+        package.load_objects(absent)
     except OSError as error:
         raise InputError(
             f"objaverse: the download failed ({error}); check the network, or name a local copy with --objaverse-root"
         ) from error
     return _sources(wanted, paths=paths, root=root)
-
-
-def _fetch(source: Source) -> bool:
-    return source.problem is None or source.problem[0] == "unreadable"
