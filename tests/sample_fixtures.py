@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from orbit4d.data.dataset import measured_motion
 from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample import Sample, encode_frame, save_sample
+from orbit4d.data.selection import measured_motion
 
 
 @dataclass

@@ -9,14 +9,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
-from sample_fixtures import disc_folder
+from sample_fixtures import disc_folder, disc_sample
 from torch.utils.data import DataLoader
 
 from orbit4d.cameras import Orbit
-from orbit4d.data.dataset import Selection, ShardDataset, collate, columns, item_cameras, rows, sample_orbits
+from orbit4d.data.dataset import ShardDataset, collate, item_cameras
+from orbit4d.data.latent_set import open_latents
 from orbit4d.data.plan import RenderPlan
-from orbit4d.data.sample_set import open_latents, open_samples
+from orbit4d.data.sample import sample_from_members, save_sample
+from orbit4d.data.sample_set import open_samples, tar_contents
+from orbit4d.data.selection import Selection, columns, rows, sample_orbits
 from orbit4d.data.shards import write_shards
 from orbit4d.errors import InputError
 
@@ -77,7 +82,7 @@ def test_several_clips_of_one_sample(shards):
     batch = next(iter(ShardDataset(shards, selection=selection, batch=3)))
     assert batch["orbit"]["rgb"].shape == (3, 8, 3, 16, 16)
     assert batch["row"]["rgb"].shape == (3, 7, 3, 16, 16) and batch["column"]["times"].shape == (3, 8)
-    assert len(batch["key"]) == 3
+    assert len(batch["key"]) == 3 and all(isinstance(value, torch.Tensor) for value in batch["row"].values())
 
 
 def test_items_hold_pixels_cameras_and_times_of_their_pairs(shards):
@@ -211,6 +216,42 @@ def test_what_was_not_rendered_is_no_row(shards):
         sample_orbits(sample)
 
 
+@pytest.mark.parametrize(
+    ("selection", "values"),
+    [
+        (Selection(), {"orbits": 5}),
+        (Selection(), {"orbits": [[3]]}),
+        (Selection(), {"orbits": [[[0, 99]]]}),
+        (Selection(clip="static"), {"static_time": "x"}),
+        (Selection(clip="static"), {"static_time": 99}),
+        (Selection(clip="front"), {"front_view": -1}),
+        (Selection(), {"motion_magnitude": "fast"}),
+        (Selection(), {"motion_magnitude": -1.0}),
+    ],
+)
+def test_metadata_that_lie_are_one_line(tmp_path, selection, values):
+    sample = disc_sample(PLAN, key="liar")
+    sample.meta |= values
+    save_sample(sample, tmp_path / "liar.tar")
+    with pytest.raises(InputError) as error:
+        next(iter(ShardDataset(tmp_path, selection=selection)))
+    assert "\n" not in str(error.value)
+
+
+@given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
+def test_no_damage_raises_anything_but_a_line(shards, place, value):
+    """A byte of the first sample is overwritten: it is read, whole or as other pixels, or refused in one line."""
+    entry = open_samples(shards).entries[0]
+    data = bytearray(entry.file.read_bytes()[: entry.length])
+    data[int(place * len(data))] = value
+    try:
+        sample = sample_from_members(tar_contents(bytes(data), source="x"), source="x")
+        for pair in sample.pairs[:1]:
+            sample.rgba(pair)
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
 def _old_latents(file: Path, *, frames: int = 5, autoencoder: str = "abc") -> None:
     """A latent clip of the first format: no cameras, and the orbit's last view under its own number."""
     pairs = [(i, i) for i in range(frames)] + [(i, 0) for i in range(1, frames)]
@@ -234,7 +275,7 @@ def test_selections_are_served_from_latents(tmp_path):
     torch.testing.assert_close(item_cameras(batch).camera_to_world[0], Orbit(frames=5).cameras(128).camera_to_world)
     with pytest.raises(InputError, match="no depth"):
         next(iter(ShardDataset(store, depth=True)))
-    with pytest.raises(InputError, match="no latents of view 1 at time 2"):
+    with pytest.raises(InputError, match="view 1 at time 2 was not rendered"):
         next(iter(ShardDataset(store, selection=Selection(clip="pairs", explicit=((1, 2),)))))
     _old_latents(tmp_path / "c.safetensors", autoencoder="other")
     with pytest.raises(InputError, match=r"c\.safetensors: made by autoencoder other"):

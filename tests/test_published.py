@@ -14,9 +14,10 @@ from PIL import Image
 
 from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip, load_clip
-from orbit4d.data.dataset import Selection, ShardDataset, rows
+from orbit4d.data.dataset import ShardDataset
 from orbit4d.data.published import import_published, sample_from_clips, samples_from_diffusion4d, samples_from_dnerf
 from orbit4d.data.sample_set import open_samples
+from orbit4d.data.selection import Selection, rows
 from orbit4d.data.shards import verify_shards, write_shards
 from orbit4d.errors import InputError
 

@@ -207,6 +207,15 @@ def test_bad_requests_are_one_line(folder, tmp_path):
         open_samples(tmp_path / "empty")
 
 
+def test_samples_rendered_after_curation_are_not_left_out_silently(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    lines = (copy / "curation.jsonl").read_text().splitlines(keepends=True)
+    (copy / "curation.jsonl").write_text("".join(lines[1:]))
+    with pytest.raises(InputError, match=r"curation\.jsonl: 1 samples were rendered after it"):
+        _write(copy, tmp_path / "out", include_dropped=True)
+
+
 def test_a_sample_that_changed_after_curation_is_refused(folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)

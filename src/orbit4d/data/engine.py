@@ -110,16 +110,15 @@ def render_assets(
         captions=CaptionTable.load(captions, dict.fromkeys(source.root for source in sources)),
     )
     summary, causes = RenderSummary(inputs=len(sources)), Counter[str]()
-    with Manifest(settings.out, plan) as manifest:
+    with Manifest(settings.out, plan) as manifest, _InputCache(settings.out / ".inputs.jsonl") as cache:
         _remove_temporaries(settings.out)
-        cache = _InputCache(settings.out / ".inputs.jsonl")
         jobs = _survey(sources, manifest, cache, settings, retry_failed=retry_failed)
         waiting = {job.source.input for job in jobs}
         for source in sources:
             for line in manifest.lines(source.input):
                 _count(summary, causes, line.status, line.cause, new=False)
         outcomes = _run(jobs, settings, limits, workers=workers, ray=ray)
-        with cache, tqdm(total=len(jobs), desc="render", unit="file", disable=not progress) as bar:
+        with tqdm(total=len(jobs), desc="render", unit="file", disable=not progress) as bar:
             for outcome in outcomes:
                 if outcome.record is not None:
                     manifest.append(outcome.record)
@@ -127,7 +126,7 @@ def render_assets(
                     summary.frames += outcome.record["frames"]
                 if outcome.finished:
                     waiting.discard(outcome.source.input)
-                    cache.note(outcome)
+                    cache.note(outcome.source, outcome.digest, outcome.signature)
                     bar.update()
                 rate = summary.frames / max(time.perf_counter() - started, 1e-9)
                 done = f"{summary.rendered} rendered, {summary.failed} failed, {summary.reused} reused"
@@ -143,16 +142,14 @@ def render_assets(
 def _run(
     jobs: deque[Job], settings: Settings, limits: Limits, *, workers: int | None, ray: str | None
 ) -> Iterator[Outcome]:
-    known = [job for job in jobs if job.source.problem is not None]
-    for job in known:
-        jobs.remove(job)
-    for job in known:
-        assert job.source.problem is not None
-        cause, reason = job.source.problem
-        hide = list(settings.hide)
-        line = make_record(input=job.source.input, key=job.source.stem, cause=cause, reason=reason, hide=hide)
-        yield Outcome(source=job.source, record=line)
-        yield Outcome(source=job.source, finished=True)
+    for job in jobs:
+        if job.source.problem is not None:
+            cause, reason = job.source.problem
+            hide = list(settings.hide)
+            line = make_record(input=job.source.input, key=job.source.stem, cause=cause, reason=reason, hide=hide)
+            yield Outcome(source=job.source, record=line)
+            yield Outcome(source=job.source, finished=True)
+    jobs = deque(job for job in jobs if job.source.problem is None)
     if not jobs:
         return
     if ray is not None:
@@ -188,7 +185,8 @@ def _survey(
     rewritten: set[Path] = set()
     for source in sources:
         lines = manifest.lines(source.input)
-        keep = [line for line in lines if _holds(line, source, cache, settings) and _sample_there(line, settings.out)]
+        digest = cache.digest(source) if lines and source.problem is None else None
+        keep = [line for line in lines if _holds(line, source, digest, settings) and _sample_there(line, settings.out)]
         rewritten |= {settings.out / line.sample for line in lines if line not in keep and line.sample}
         keep = [line for line in keep if line.status == "rendered" or not retry_failed]
         stale |= {(source.input, line.animation) for line in lines if line not in keep}
@@ -201,11 +199,11 @@ def _survey(
     return jobs
 
 
-def _holds(line: Line, source: Source, cache: _InputCache, settings: Settings) -> bool:
+def _holds(line: Line, source: Source, digest: str | None, settings: Settings) -> bool:
     """Whether the file is the one that the line is about, and would be rendered in the same way."""
     if source.problem is not None:
         return line.input_sha256 is None and line.cause == source.problem[0]
-    return line.hide == settings.hide and line.input_sha256 == cache.digest(source)
+    return line.hide == settings.hide and line.input_sha256 == digest
 
 
 def _sample_there(line: Line, out: Path) -> bool:
@@ -251,6 +249,7 @@ class _InputCache:
 
     def __enter__(self) -> _InputCache:
         self._handle = open(self.path, "a", encoding="utf-8")
+        self._handle.write("\n")  # a killed run may have torn the last line
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -258,12 +257,15 @@ class _InputCache:
 
     def digest(self, source: Source) -> str | None:
         """The digest of a source's file as it is now; None when it cannot be read."""
-        now, (then, digest) = signature(source.path), self._known.get(source.input, ([], ""))
-        return digest if now and now == then else content_digest(source.path)[0]
+        now, (then, known) = signature(source.path), self._known.get(source.input, ([], ""))
+        if now and now == then:
+            return known
+        digest, now = content_digest(source.path)
+        self.note(source, digest, now)
+        return digest
 
-    def note(self, outcome: Outcome) -> None:
-        if outcome.digest is not None:
-            entry = {"input": outcome.source.input, "digest": outcome.digest}
-            entry["signature"] = [list(pair) for pair in outcome.signature]  # type: ignore[assignment]
-            self._handle.write("\n" * (self._handle.tell() == 0) + json.dumps(entry) + "\n")
+    def note(self, source: Source, digest: str | None, signature: Sequence[Sequence[int]]) -> None:
+        if digest is not None:
+            entry = {"input": source.input, "digest": digest, "signature": [list(pair) for pair in signature]}
+            self._handle.write(json.dumps(entry) + "\n")
             self._handle.flush()

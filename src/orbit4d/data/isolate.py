@@ -37,6 +37,7 @@ Handler = Callable[[Any, Emit], None]
 POLL_SECONDS = 0.1
 START_SECONDS = 300.0
 START_ATTEMPTS = 3
+KILL_SECONDS = 10.0
 MAX_WORKERS = 1024
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _NEAR_LIMIT = 0.8
@@ -237,7 +238,7 @@ class _Worker:
     def autopsy(self) -> tuple[str, str]:
         """(cause, reason) of a death that nobody here brought about."""
         try:
-            code = self.process.wait(timeout=10)
+            code = self.process.wait(timeout=KILL_SECONDS)
         except subprocess.TimeoutExpired:
             return "crash", "the worker process closed its connection"
         name = signal.Signals(-code).name if code < 0 else f"exit {code}"
@@ -257,7 +258,8 @@ class _Worker:
     def kill(self) -> None:
         with contextlib.suppress(OSError):
             self.process.kill()
-        self.process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a file system may hold a process that is dead
+            self.process.wait(timeout=KILL_SECONDS)
         self.connection.close()
         with contextlib.suppress(OSError):
             os.close(self._lifeline)

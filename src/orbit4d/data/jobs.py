@@ -294,15 +294,17 @@ def _after_death(job: Job, state: _Progress, event: Event, settings: Settings) -
             return [], replace(job, skip=state.done)
         cause = "memory"
     known: Record = {"input": source.input, "input_sha256": state.digest, "hide": list(settings.hide), "cause": cause}
-    if state.names is None or current is None:
+    if state.names is None:
         return [make_record(**known, key=source.stem, reason=f"{source.input}: {reason}")], None
-    known["animations"] = len(state.names)
+    names = state.names
+    known["animations"] = len(names)
 
     def line(animation: int, words: str) -> Record:
-        assert state.names is not None
-        named = {"key": source.key(animation), "animation": animation, "animation_name": state.names[animation]}
+        named = {"key": source.key(animation), "animation": animation, "animation_name": names[animation]}
         return make_record(**known, **named, reason=f"{source.input}: animation {animation} {words}")
 
+    if current is None:  # while the file was loaded once more
+        return [line(i, f"was not tried: {reason}") for i in state.wanted if i not in state.done], None
     lines = [line(current, reason)]
     state.done += (current,)
     state.deaths += 1

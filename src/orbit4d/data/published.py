@@ -25,9 +25,9 @@ from ..clip import OrbitalClip, load_clip, with_foreground
 from ..clip_files import load_diffusion4d, load_frames
 from ..errors import InputError
 from ..files import atomic_path
-from .dataset import measured_motion
 from .plan import Pair
 from .sample import MAX_SIDE, Sample, encode_frame, save_sample
+from .selection import measured_motion
 
 SAME_TIME = 1e-4
 SAME_CAMERA = 1e-4

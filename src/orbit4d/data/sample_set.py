@@ -1,4 +1,4 @@
-"""Where samples lie, and how one is reached: shards, a rendered (and curated) folder, or the latents made of either.
+"""Where samples lie, and how one is reached: in shards, or in a rendered (and curated) folder.
 
 `open_samples` picks by what it finds, so that whoever reads samples need not know whether they were sharded:
 
@@ -13,30 +13,25 @@ import hashlib
 import json
 import os
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
-from ..cameras import Orbit
 from ..errors import InputError
 from ..files import parse_json
-from .plan import Pair
 from .sample import MAX_MEMBER, MAX_MEMBERS, MAX_SAMPLE, Sample, load_sample, sample_from_members
 
 FORMAT, VERSION = "orbit4d-shards", 1
 MAX_INDEX = 2 * 2**30
-LATENT_INDEX = "clips.json"
 SMALLEST_MOTION = 1e-6
 """m below this counts as this, so that its logarithm exists."""
 _BLOCK = 512
 SHARD_NAME = re.compile(r"shard-\d{6}\.tar")
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,160}")
+KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,160}")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -131,18 +126,34 @@ def is_sample_folder(path: str | Path) -> bool:
 
 
 def folder_lines(folder: Path, *, include_dropped: bool = False) -> list[dict[str, Any]]:
-    """The records of a rendered folder's samples: those that curation kept, or, not curated (or `include_dropped`), all."""
-    name = "curation.jsonl" if (folder / "curation.jsonl").is_file() else "manifest.jsonl"
+    """The records of a rendered folder's samples: those that curation kept, or, not curated (or `include_dropped`), all.
+
+    Raises InputError when samples were rendered after the curation, which says nothing of them.
+    """
+    manifest, curation = folder / "manifest.jsonl", folder / "curation.jsonl"
+    rendered = _lines_by_key(manifest) if manifest.is_file() else {}
+    if not curation.is_file():
+        return list(rendered.values())
+    decided = _lines_by_key(curation)
+    new = [key for key in rendered if key not in decided]
+    if new:
+        raise InputError(
+            f"{curation}: {len(new)} samples were rendered after it, e.g. {new[0]}; curate the folder again"
+        )
+    return [line for line in decided.values() if include_dropped or line.get("decision") == "kept"]
+
+
+def _lines_by_key(path: Path) -> dict[str, dict[str, Any]]:
+    """The records that have a sample; of a key that was tried again, the last."""
     lines: dict[str, dict[str, Any]] = {}
-    for line in read_jsonl(folder / name):
+    for line in read_jsonl(path):
         key = line.get("key")
         if line.get("sample") is None or line.get("status") == "failed":
             continue
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
-            raise InputError(f"{folder / name}: expected a sample's key, got {str(key)[:60]!r}; write it again")
-        if include_dropped or line.get("decision") in (None, "kept"):
-            lines[key] = line
-    return list(lines.values())
+        if not isinstance(key, str) or not KEY_NAME.fullmatch(key):
+            raise InputError(f"{path}: expected a sample's key, got {str(key)[:60]!r}; write it again")
+        lines[key] = line
+    return lines
 
 
 def sample_file(folder: Path, line: dict[str, Any]) -> Path:
@@ -204,7 +215,9 @@ def read_index(folder: Path) -> dict[str, Any]:
             good = good and isinstance(shard["sha256"], str)
             for sample in shard["samples"]:
                 offset, length = sample["offset"], sample["length"]
-                good = good and _KEY.fullmatch(sample["key"]) and isinstance(offset, int) and isinstance(length, int)
+                good = (
+                    good and KEY_NAME.fullmatch(sample["key"]) and isinstance(offset, int) and isinstance(length, int)
+                )
                 good = good and offset >= 0 and _BLOCK <= length <= MAX_SAMPLE and offset + length <= shard["bytes"]
             if not good:
                 raise InputError(f"{path}: what it says of {str(shard['file'])[:60]} is malformed; shard again")
@@ -268,7 +281,9 @@ def tar_contents(data: bytes, *, source: str) -> list[tuple[str, bytes]]:
         except ValueError as error:
             raise InputError(f"{source}: a damaged tar header at {at}; copy it again, or shard again") from error
         at += _BLOCK
-        whole = sum(header) - sum(header[148:156]) + 8 * 32 == checksum and header[156:157] in (b"0", b"\0")
+        # The header's sum with its own field as spaces. Adler-32 holds a sum of bytes, modulo 65521: fast, and as telling.
+        total = (zlib.adler32(header) & 0xFFFF) - 1 - sum(header[148:156]) + 8 * 32
+        whole = (total - checksum) % 65521 == 0 and header[156:157] in (b"0", b"\0")
         if not whole or not 0 <= size <= min(MAX_MEMBER, len(data) - at) or len(out) >= MAX_MEMBERS:
             raise InputError(f"{source}: member {name[:60]!r} is damaged; copy it again, or shard again")
         out.append((name, data[at : at + size]))
@@ -277,8 +292,12 @@ def tar_contents(data: bytes, *, source: str) -> list[tuple[str, bytes]]:
 
 
 def log_motion(magnitude: float | None) -> float:
-    """log m, NaN where m is not known."""
-    return float("nan") if magnitude is None else float(np.log(max(float(magnitude), SMALLEST_MOTION)))
+    """log m, NaN where m is not known. Raises InputError for what is no number."""
+    if magnitude is None:
+        return float("nan")
+    if not isinstance(magnitude, int | float) or not 0 <= magnitude < float("inf"):
+        raise InputError(f"motion magnitude: expected a number from 0, got {magnitude!r:.40}; render the sample again")
+    return float(np.log(max(magnitude, SMALLEST_MOTION)))
 
 
 def motion_statistics(magnitudes: Sequence[float | None]) -> dict[str, Any] | None:
@@ -292,104 +311,3 @@ def motion_statistics(magnitudes: Sequence[float | None]) -> dict[str, Any] | No
         "log_m_std": float(logs.std(ddof=1)) if len(logs) > 1 else 0.0,
         "log_m_quantiles": np.quantile(logs, np.linspace(0, 1, 21)).tolist(),
     }
-
-
-@dataclass(kw_only=True)
-class LatentClip:
-    """A sample whose frames are latents: latents (n, c, h / 8, w / 8) fp16 of `pairs`; `meta` as a sample's."""
-
-    key: str
-    meta: dict[str, Any]
-    pairs: list[Pair]
-    latents: Tensor
-
-    @property
-    def captions(self) -> list[str]:
-        return list(self.meta["captions"])
-
-
-@dataclass(kw_only=True)
-class LatentStore:
-    """A folder of latent clips, KEY.safetensors each, all of one autoencoder; read as asked for."""
-
-    source: Path
-    files: list[Path]
-
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def __getitem__(self, index: int) -> LatentClip:
-        return load_latents(self.files[index])
-
-    @property
-    def keys(self) -> list[str]:
-        return [file.stem for file in self.files]
-
-
-def open_latents(folder: str | Path, *, autoencoder: str | None = None) -> LatentStore:
-    """The latent clips that `diffusion.train_autoencoder.encode_training_set` wrote to `folder`: those that `clips.json`
-    lists, for clips of other data may lie beside them, or without it all.
-
-    Raises InputError when there are none, or one is of another `autoencoder` (a digest; None: of another than the first).
-    """
-    folder = Path(folder)
-    listed = folder / LATENT_INDEX
-    if listed.is_file():
-        keys = parse_json(listed.read_bytes(), source=listed)
-        if not isinstance(keys, list) or not all(isinstance(k, str) and _KEY.fullmatch(k) for k in keys):
-            raise InputError(f"{listed}: expected a list of keys; delete it and encode again")
-        files = [folder / f"{key}.safetensors" for key in keys]
-    else:
-        files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise InputError(
-            f"{folder}: expected latent clips (*.safetensors), found none; run `orbit4d train` with --stage latents first"
-        )
-    for file in files:
-        found = latent_metadata(file).get("autoencoder")
-        autoencoder = found if autoencoder is None else autoencoder
-        if found != autoencoder:
-            raise InputError(f"{file}: made by autoencoder {found}, expected {autoencoder}; delete it and encode again")
-    return LatentStore(source=folder, files=files)
-
-
-def latent_metadata(file: Path) -> dict[str, str]:
-    """What a latent clip says of itself: `clip` (JSON), `autoencoder`, `sample` (digests). Raises InputError."""
-    try:
-        with safe_open(file, framework="pt") as handle:
-            return dict(handle.metadata() or {})
-    except (OSError, SafetensorError) as error:
-        raise _not_latents(file, error) from error
-
-
-def load_latents(file: Path) -> LatentClip:
-    """One latent clip. Files of the first format hold no cameras: theirs are the default orbit's. Raises InputError."""
-    try:
-        with safe_open(file, framework="pt") as handle:
-            meta = json.loads(handle.metadata()["clip"])
-            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
-        latents, pairs = tensors["latents"], tensors["pairs"]
-        frames = int(pairs[:, 1].max()) + 1
-        if "camera_to_world" not in tensors:
-            cameras = Orbit(frames=frames).cameras(128)
-            meta |= {"width": 128, "height": 128}
-            tensors |= {"camera_to_world": cameras.camera_to_world, "intrinsics": cameras.intrinsics}
-        times = tensors.get("times", torch.arange(frames) / max(frames - 1, 1))
-        poses = tensors["camera_to_world"]
-        good = latents.ndim == 4 and len(latents) == len(pairs) and bool((pairs >= 0).all())
-        good &= int(pairs[:, 0].max()) < len(poses) and frames <= len(times)
-        if not good or not all(isinstance(c, str) for c in meta["captions"]):
-            raise ValueError("latents, pairs, cameras and captions do not fit together")
-        meta |= {"camera_to_world": poses, "intrinsics": tensors["intrinsics"], "times": times.tolist()}
-    except (OSError, ValueError, KeyError, TypeError, IndexError, RuntimeError, SafetensorError) as error:
-        raise _not_latents(file, error) from error
-    meta.setdefault("kind", None)
-    meta.setdefault("motion_magnitude", None)
-    return LatentClip(key=file.stem, meta=meta, pairs=[(int(i), int(j)) for i, j in pairs.tolist()], latents=latents)
-
-
-def _not_latents(file: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:100]
-    return InputError(
-        f"{file}: not a latent clip ({reason}); delete it and run `orbit4d train` with --stage latents again"
-    )

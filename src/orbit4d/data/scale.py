@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import importlib
 import os
+import socket
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from .manifest import make_record
 
 LOCAL_CPUS = 2
 RETRIES = 5
+REACH_SECONDS = 10.0
 IN_FLIGHT = 4
 """Tasks submitted a CPU: enough to keep all busy, few enough to leave the queue here."""
 _HERE: dict[str, Any] = {}
@@ -81,11 +83,19 @@ def _connect(address: str, workers: int | None) -> Any:
             quiet |= {"num_cpus": workers or LOCAL_CPUS, "include_dashboard": False}
             ray.init(address="local", runtime_env={"env_vars": {"PYTHONPATH": paths}}, **quiet)
         else:
+            _reach(address)
             ray.init(address=address, **quiet)
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"--ray {address}: no Ray there ({reason}); expected local, auto or HOST:PORT") from error
     return ray
+
+
+def _reach(address: str) -> None:
+    """Raises OSError where nothing listens at HOST:PORT: Ray itself would try for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
 
 
 def _outcomes(ray: Any, done: Any, job: Job, settings: Settings) -> Iterator[Outcome]:

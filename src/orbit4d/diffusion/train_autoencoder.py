@@ -14,10 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from ..data.dataset import measured_motion
+from ..data.latent_set import LATENT_INDEX, latent_metadata
 from ..data.plan import Pair
 from ..data.sample import Sample
-from ..data.sample_set import LATENT_INDEX, SampleSet, latent_metadata, open_samples
+from ..data.sample_set import SampleSet, open_samples
+from ..data.selection import measured_motion
 from ..errors import InputError
 from ..files import atomic_path, digest
 from .autoencoder import RGBAAutoencoder, reconstruction_loss

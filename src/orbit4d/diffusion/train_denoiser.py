@@ -17,7 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..cameras import Cameras
-from ..data.sample_set import load_latents, log_motion, open_latents
+from ..data.latent_set import load_latents, open_latents
+from ..data.sample_set import log_motion
 from ..errors import InputError
 from ..files import atomic_path
 from .denoiser import Conditions, Denoiser, token_rays
