@@ -9,6 +9,7 @@ A run that was stopped goes on: the report then sums the runs that ended. Sample
 from __future__ import annotations
 
 import json
+import resource
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,6 +49,7 @@ def main(arguments: Arguments) -> None:
         data = arguments.render_dir.with_name(arguments.render_dir.name + "-toys")
         write_toybox(data, count=arguments.toys)
     workers = arguments.workers or available_cpus()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     summary = render_assets(
         [data],
         out=arguments.render_dir,
@@ -59,13 +61,17 @@ def main(arguments: Arguments) -> None:
         ray=arguments.ray,
     )
     print(summary)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
     runs = earlier(arguments.render_dir / "runs.json")
     if summary.rendered or not runs:
-        runs.append({"rendered": summary.rendered, "frames": summary.frames, "seconds": summary.seconds})
+        run = {"rendered": summary.rendered, "frames": summary.frames, "seconds": summary.seconds}
+        runs.append(run | {"cpu_seconds": None if arguments.ray else round(cpu, 1)})
         with atomic_path(arguments.render_dir / "runs.json") as temporary:
             temporary.write_text(json.dumps(runs))
     lines = list(read_manifest(arguments.render_dir))
     seconds, frames, rendered = (sum(run[name] for run in runs) for name in ("seconds", "frames", "rendered"))
+    all_timed = all(run.get("cpu_seconds") for run in runs)  # not those of Ray, whose workers are not our children
     done = [line for line in lines if line["status"] == "rendered"]
     failed = [line for line in lines if line["status"] == "failed"]
     alone = sorted(line["seconds"] for line in done if line["seconds"])
@@ -88,6 +94,7 @@ def main(arguments: Arguments) -> None:
             "failed": [{key: line[key] for key in ("input", "animation", "cause", "reason")} for line in failed],
             "megabytes": round(sum(line["bytes"] for line in done) / 1e6, 1),
             "runs": runs,
+            "frames_per_cpu_second": round(frames / sum(run["cpu_seconds"] for run in runs), 1) if all_timed else None,
             "frames_per_second": round(frames / max(seconds, 1e-9), 1),
             "animations_per_hour": round(rendered / max(seconds, 1e-9) * 3600),
             "seconds_an_animation": {
