@@ -33,11 +33,12 @@ def run_on_ray(
     jobs: deque[Job], settings: Settings, limits: Limits, *, address: str, workers: int | None = None
 ) -> Iterator[Outcome]:
     """Do the jobs on Ray: ``local`` starts one of `workers` (2) CPUs here and stops it at the end; ``auto`` or an address
-    joins a running cluster, of which at most `workers` CPUs are used (None: all).
+    joins a running cluster, of which at most `workers` CPUs are used (None: all). A process that has joined one already
+    keeps it, whatever the address.
 
     Raises InputError when Ray is not installed or cannot be reached.
     """
-    ray = _connect(address, workers)
+    ray, joined = _connect(address, workers)
     try:
         cpus = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         shared = ray.put((settings, limits))
@@ -52,7 +53,8 @@ def run_on_ray(
             job = running.pop(done[0])
             yield from _outcomes(ray, done[0], job, settings)
     finally:
-        ray.shutdown()
+        if joined:
+            ray.shutdown()
 
 
 def render_job(job: Job, shared: tuple[Settings, Limits]) -> list[Outcome]:
@@ -68,7 +70,8 @@ def render_job(job: Job, shared: tuple[Settings, Limits]) -> list[Outcome]:
     return list(supervise(pool, deque([job]), settings))
 
 
-def _connect(address: str, workers: int | None) -> Any:
+def _connect(address: str, workers: int | None) -> tuple[Any, bool]:
+    """The module, and whether it was connected here."""
     # Before the import, which reads them. Nobody is told what is rendered here.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ.setdefault("RAY_DISABLE_IMPORT_WARNING", "1")
@@ -76,6 +79,8 @@ def _connect(address: str, workers: int | None) -> Any:
         ray = importlib.import_module("ray")
     except ImportError as error:
         raise InputError("--ray: Ray is not installed; `pip install orbit4d[scale]`, or leave --ray out") from error
+    if ray.is_initialized():
+        return ray, False
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address == "local":
@@ -88,7 +93,7 @@ def _connect(address: str, workers: int | None) -> Any:
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"--ray {address}: no Ray there ({reason}); expected local, auto or HOST:PORT") from error
-    return ray
+    return ray, True
 
 
 def _reach(address: str) -> None:
