@@ -1,288 +1,166 @@
-"""Rendering clips of animated assets with moderngl (EGL; llvmpipe where there is no GPU).
+"""Rendering animated assets: any (view, time) pairs of a grid, and clips along the usual trajectories.
 
-How big an object appears is decided by `fit`:
-
-- ``swept`` (default): the sphere swept by the whole motion is centred and just fits the default camera's frame.
-- ``t0``: Diffusion4D's: the box at time 0 is centred and its largest side is 1.
-
-Root motion policy: motion is kept as authored. Only when the object travels so far that ``swept`` would shrink it by more
-than 1.5x against its own size, the straight-line part of the drift from the first to the last frame is removed
-(``root_motion="auto"``; ``"keep"`` and ``"remove"`` force either).
-
-Clip time: [0, 1] spans whole loops of the animation, as many as fit into about a second but at least one
-(``loop="loop"``); ``"once"`` plays it exactly once; ``"clamp"`` plays 23/24 s at its own speed and holds the last pose
-(Diffusion4D's).
+Where an object stands and which second of its animation a clip time is: see `placement`. Light: `lighting`. What a frame
+holds, in which frame and units: `renderer.Frame`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..assets.gltf import Asset, Posed, load_glb, without
+from ..assets.gltf import Asset, load_glb, without
 from ..cameras import Cameras, Orbit
 from ..clip import OrbitalClip
 from ..errors import InputError
-from .render_shaders import FRAGMENT, VERTEX
+from .lighting import Lighting
+from .placement import Fit, Loop, Placement, RootMotion, clip_seconds, duration_of, find_animation, place
+from .renderer import OUTPUTS, Frame, Output, Renderer
 
-Fit = Literal["swept", "t0"]
-Loop = Literal["loop", "once", "clamp"]
-RootMotion = Literal["auto", "keep", "remove"]
-NEAR, FAR = 0.05, 20.0
-PLACEMENT_MOMENTS = 25
-FRAME_RADIUS = 2.0 * math.sin(math.radians(39.6 / 2)) * 0.95
+__all__ = [
+    "Fit",
+    "Frame",
+    "Lighting",
+    "Loop",
+    "Output",
+    "Placement",
+    "RenderedClip",
+    "Renderer",
+    "RootMotion",
+    "clip_seconds",
+    "find_animation",
+    "iter_grid",
+    "place",
+    "render_clip",
+    "render_grid",
+]
 
 
 @dataclass(kw_only=True)
-class Placement:
-    """asset -> world at a second s of the animation: scale * (x - centre - s * drift)."""
+class RenderedClip(OrbitalClip):
+    """An `OrbitalClip` with, where asked for, what else the renderer knows of each frame (see `Frame`).
 
-    scale: float
-    centre: np.ndarray
-    drift: np.ndarray
-    """Asset units a second."""
-
-    def apply(self, posed: Posed, seconds: float) -> list[np.ndarray]:
-        shift = self.centre + seconds * self.drift
-        return [((p - shift) * self.scale).astype(np.float32) for p in posed.positions]
-
-
-class Renderer:
-    """An off-screen GL context that draws posed assets. Use as a context manager; one per process."""
-
-    def __init__(self, *, size: int, supersample: int = 2) -> None:
-        if not 8 <= size * supersample <= 8192:
-            raise InputError(f"--size: expected 8 to {8192 // supersample} pixels, got {size}")
-        self.size, self.supersample = size, supersample
-        self.context = _create_context()
-        side = size * supersample
-        self.color = self.context.texture((side, side), 4, dtype="f1")
-        self.depth = self.context.depth_texture((side, side))
-        self.framebuffer = self.context.framebuffer([self.color], self.depth)
-        self.program = self.context.program(vertex_shader=VERTEX, fragment_shader=FRAGMENT)
-        self.white = self.context.texture((1, 1), 4, b"\xff" * 4)
-        self.asset: Asset | None = None
-        self.resources: list[Any] = []
-
-    def __enter__(self) -> Renderer:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.context.release()
-
-    def _load(self, asset: Asset) -> None:
-        """Upload what does not change over time; kept until another asset comes."""
-        if self.asset is asset:
-            return
-        for resource in self.resources:
-            resource.release()
-        gl, first = self.context, 0
-        counts = [len(p.positions) for p in asset.primitives]
-        uvs = np.concatenate([p.uvs for p in asset.primitives]).astype("f4")
-        colors = np.concatenate([p.colors for p in asset.primitives]).astype("f4")
-        offsets = np.cumsum([0, *counts])
-        indices = np.concatenate([p.indices + o for p, o in zip(asset.primitives, offsets, strict=False)]).astype("i4")
-        self.moving = gl.buffer(reserve=int(offsets[-1]) * 24, dynamic=True)
-        buffers = [gl.buffer(uvs.tobytes()), gl.buffer(colors.tobytes()), gl.buffer(indices.tobytes())]
-        self.vao = gl.vertex_array(
-            self.program,
-            [(self.moving, "3f 3f", "position", "normal"), (buffers[0], "2f", "uv"), (buffers[1], "4f", "color")],
-            index_buffer=buffers[2],
-            skip_errors=True,
-        )
-        self.draws, textures = [], {}
-        for p in asset.primitives:
-            m = p.material
-            if m.texture is not None and id(m.texture) not in textures:
-                height, width = m.texture.shape[:2]
-                texture = gl.texture((width, height), 4, np.ascontiguousarray(m.texture).tobytes())
-                texture.build_mipmaps()
-                texture.repeat_x, texture.repeat_y = m.wrap
-                if m.nearest:
-                    texture.filter = (gl.NEAREST, gl.NEAREST)
-                else:
-                    texture.filter = (gl.LINEAR_MIPMAP_LINEAR, gl.LINEAR)
-                textures[id(m.texture)] = texture
-            texture = self.white if m.texture is None else textures[id(m.texture)]
-            self.draws.append((m, texture, first, len(p.indices)))
-            first += len(p.indices)
-        self.draws.sort(key=lambda d: d[0].alpha_mode == "BLEND")
-        self.resources = [self.moving, self.vao, *buffers, *textures.values()]
-        self.asset = asset
-
-    def upload(self, asset: Asset, positions: list[np.ndarray], normals: list[np.ndarray]) -> None:
-        """Set the pose that the next `draw` calls show: world positions and normals per primitive."""
-        self._load(asset)
-        packed = np.concatenate([np.concatenate(positions), np.concatenate(normals)], axis=1).astype("f4")
-        self.moving.write(packed.tobytes())
-
-    def draw(self, cameras: Cameras, index: int, *, with_depth: bool = False) -> tuple[np.ndarray, np.ndarray | None]:
-        """(size, size, 4) uint8 straight RGBA and, on request, (size, size) float32 camera-z, 0 where nothing is."""
-        gl, program = self.context, self.program
-        gl_matrix = _projection(cameras, index) @ cameras.world_to_camera[index].double().numpy()
-        program["matrix"].write(gl_matrix.T.astype("f4").tobytes())
-        program["eye"].value = tuple(cameras.positions[index].tolist())
-        self.framebuffer.use()
-        self.framebuffer.clear(0, 0, 0, 0, depth=1.0)
-        gl.enable_only(gl.DEPTH_TEST | gl.BLEND)
-        gl.blend_func = gl.ONE, gl.ONE_MINUS_SRC_ALPHA
-        for material, texture, first, count in self.draws:
-            texture.use(0)
-            program["factor"].value = tuple(material.color.tolist())
-            program["unlit"].value = material.unlit
-            program["alpha_mode"].value = {"OPAQUE": 0, "MASK": 1}.get(material.alpha_mode, 2)
-            program["cutoff"].value = material.alpha_cutoff
-            self.framebuffer.depth_mask = material.alpha_mode != "BLEND"
-            self.vao.render(gl.TRIANGLES, vertices=count, first=first)
-        self.framebuffer.depth_mask = True
-        side = self.size * self.supersample
-        color = np.frombuffer(self.framebuffer.read(components=4, dtype="f1"), np.uint8).reshape(side, side, 4)
-        depth = None
-        if with_depth:
-            z = np.frombuffer(self.depth.read(), np.float32).reshape(side, side)
-            depth = self._resolve_depth(z)
-        return self._resolve(color), depth
-
-    def _resolve(self, premultiplied: np.ndarray) -> np.ndarray:
-        """Average supersamples (premultiplied), then divide by alpha."""
-        s, n = self.supersample, self.size
-        total = premultiplied.reshape(n, s, n, s, 4).astype(np.uint16).sum(axis=(1, 3), dtype=np.uint16)
-        alpha = np.maximum(total[..., 3:], 1).astype(np.float32)
-        out = np.empty((n, n, 4), np.uint8)
-        out[..., :3] = np.minimum(total[..., :3] * (255 / alpha) + 0.5, 255)
-        out[..., 3] = (total[..., 3] + s * s // 2) // (s * s)
-        return out
-
-    def _resolve_depth(self, z: np.ndarray) -> np.ndarray:
-        """Mean camera-z of the covered supersamples."""
-        s, n = self.supersample, self.size
-        covered = z < 1
-        linear = np.where(covered, NEAR * FAR / (FAR - z * (FAR - NEAR)), 0).reshape(n, s, n, s)
-        return (linear.sum((1, 3)) / np.maximum(covered.reshape(n, s, n, s).sum((1, 3)), 1)).astype(np.float32)
-
-
-def _create_context() -> Any:
-    try:
-        import moderngl
-
-        return moderngl.create_context(standalone=True, backend="egl")  # type: ignore[arg-type]
-    except Exception as error:  # moderngl and its loader raise bare Exceptions
-        raise InputError(
-            f"rendering: no OpenGL through EGL on this machine ({error}); install Mesa, "
-            "e.g. `apt-get install libegl1 libgl1 libgl1-mesa-dri` (Debian) or `dnf install mesa-libEGL mesa-dri-drivers` (Fedora)"
-        ) from error
-
-
-def _projection(cameras: Cameras, index: int) -> np.ndarray:
-    """OpenCV camera coordinates -> GL clip space whose row 0 is the image's top row (so that reads need no flip)."""
-    k = cameras.intrinsics[index].double().numpy()
-    w, h = cameras.width, cameras.height
-    return np.array(
-        [
-            [2 * k[0, 0] / w, 0, 2 * k[0, 2] / w - 1, 0],
-            [0, 2 * k[1, 1] / h, 2 * k[1, 2] / h - 1, 0],
-            [0, 0, (FAR + NEAR) / (FAR - NEAR), -2 * FAR * NEAR / (FAR - NEAR)],
-            [0, 0, 1, 0],
-        ]
-    )
-
-
-def clip_seconds(duration: float, u: float, *, loop: Loop = "loop") -> float:
-    """Seconds into an animation of `duration` at clip time u in [0, 1]; see the module's text."""
-    if loop == "clamp":
-        return min(u * 23 / 24, duration)
-    if loop == "once" or duration <= 0:
-        return u * duration
-    cycles = max(1, int(1.0 / max(duration, 1e-3) + 0.3))
-    position = u * cycles * duration
-    return position if u >= 1 and cycles == 1 else min(math.fmod(position, duration) if u < 1 else duration, duration)
-
-
-def place(
-    asset: Asset, animation: int | None, *, fit: Fit = "swept", loop: Loop = "loop", root_motion: RootMotion = "auto"
-) -> Placement:
-    """The similarity (and drift) that puts the asset into the world, from its vertices over the motion."""
-    duration = _duration(asset, animation)
-    played = clip_seconds(duration, 1.0, loop=loop)
-    # Moments of the animation, not of the clip: short loops repeat, and few clip times would meet the same phases again.
-    moments = np.linspace(0, played, PLACEMENT_MOMENTS) if played > 0 else np.zeros(1)
-    drawn = _drawn(asset)
-    clouds = [np.concatenate(asset.pose(animation, float(s)).positions)[drawn] for s in moments]
-    zero = np.zeros(3)
-    low, high = clouds[0].min(0), clouds[0].max(0)
-    extent = float((high - low).max())
-    if not np.isfinite(extent) or extent < 1e-9:
-        raise InputError(f"{asset.name}: its vertices span nothing at time 0; expected a visible mesh")
-    if fit == "t0":
-        return Placement(scale=1 / extent, centre=(low + high) / 2, drift=zero)
-    travel = clouds[-1].mean(0) - clouds[0].mean(0)
-    centre, radius = _sphere(np.concatenate(clouds))
-    alone = max(_sphere(cloud)[1] for cloud in clouds)
-    if root_motion == "remove" or (
-        root_motion == "auto" and played > 0 and radius > 1.5 * alone and np.linalg.norm(travel) > 0.3 * alone
-    ):
-        drift = travel / max(played, 1e-6)
-        clouds = [cloud - s * drift for cloud, s in zip(clouds, moments, strict=True)]
-        centre, radius = _sphere(np.concatenate(clouds))
-        return Placement(scale=FRAME_RADIUS / radius, centre=centre, drift=drift)
-    return Placement(scale=FRAME_RADIUS / radius, centre=centre, drift=zero)
-
-
-def _drawn(asset: Asset) -> np.ndarray:
-    """Indices of the vertices that triangles use (files often hold stray ones)."""
-    offsets = np.cumsum([0, *[len(p.positions) for p in asset.primitives]])
-    return np.unique(np.concatenate([p.indices + o for p, o in zip(asset.primitives, offsets, strict=False)]))
-
-
-def _sphere(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """Centre and radius of a small enclosing sphere (Badoiu-Clarkson iterations; within about 1 % of the smallest)."""
-    centre = (points.min(0) + points.max(0)) / 2
-    for i in range(1, 60):
-        far = points[int(((points - centre) ** 2).sum(1).argmax())]
-        centre = centre + (far - centre) / (i + 1) ** 1.2 * 0.5
-    return centre, float(np.sqrt(((points - centre) ** 2).sum(1).max()))
-
-
-def find_animation(asset: Asset, wanted: int | str | None) -> int | None:
-    """Index of an animation by index or name; None picks the first, if any.
-
-    Case does not matter; the part after '|' suffices, and so does any part of a name that only one animation has.
+    Attributes:
+        normals: (t, 3, h, w) unit, world frame, towards the camera, 0 where nothing is.
+        flow: (t, 3, h, w) scene flow in world units to the next frame's time; the last frame's is 0.
     """
-    names = [a.name for a in asset.animations]
-    if wanted is None:
-        return 0 if names else None
-    if isinstance(wanted, str) and not wanted.isdigit():
-        for i, name in enumerate(names):
-            if wanted.lower() in (name.lower(), name.rsplit("|", 1)[-1].lower()):
-                return i
-        holding = [i for i, name in enumerate(names) if wanted and wanted.lower() in name.lower()]
-        if len(holding) == 1:
-            return holding[0]
-    elif 0 <= int(wanted) < len(names):
-        return int(wanted)
-    listing = ", ".join(f"{i}={n.rsplit('|', 1)[-1]}" for i, n in enumerate(names)) or "none"
-    raise InputError(f"{asset.name}: no animation {wanted!r}; it has: {listing}")
+
+    normals: Tensor | None = None
+    flow: Tensor | None = None
 
 
-def _duration(asset: Asset, animation: int | None) -> float:
-    """Seconds; 0 for the rest pose."""
-    return 0.0 if animation is None else asset.animations[animation].duration
+def iter_grid(
+    asset: Asset,
+    *,
+    cameras: Cameras,
+    times: Sequence[float],
+    pairs: Sequence[tuple[int, int]],
+    animation: int | None,
+    size: int,
+    placement: Placement | None = None,
+    fit: Fit = "swept",
+    loop: Loop = "loop",
+    root_motion: RootMotion = "auto",
+    lighting: Lighting | None = None,
+    outputs: tuple[Output, ...] = (),
+    next_times: Sequence[float] | None = None,
+    supersample: int = 2,
+    renderer: Renderer | None = None,
+) -> Iterator[tuple[int, Frame]]:
+    """Draw (view, time) index pairs of one animation; yields (index into `pairs`, its frame), time by time.
+
+    Each time that occurs is posed once and all its views are drawn from that pose. Frames come in the order of times, and
+    within one time in the order of `pairs`.
+
+    Args:
+        cameras: a batch of V square cameras; they are resized to `size`.
+        times: T clip times in [0, 1].
+        animation: number of the animation; None is the rest pose.
+        placement: where the asset stands; None: `place(asset, animation, fit=..., loop=..., root_motion=...)`.
+        next_times: T clip times that `flow` leads to; None: each time's successor in `times`, and for the last one the
+            time itself, so that its flow is 0.
+        renderer: one to use (and keep open), set to `size` and `supersample`; None makes one for this call.
+
+    Raises InputError at once for pairs, cameras, times or outputs that do not fit together; and while it runs for
+    assets that cannot be posed.
+    """
+    _check_grid(cameras, times, pairs, outputs, next_times)
+    if animation is not None and not 0 <= animation < len(asset.animations):
+        raise InputError(f"{asset.name}: no animation {animation}; it has {len(asset.animations)}")
+    placed = placement or place(asset, animation, fit=fit, loop=loop, root_motion=root_motion)
+    poses = _Poses(asset, animation, placed, loop)
+    following = list(next_times) if next_times is not None else [*times[1:], times[-1]] if len(times) else []
+    own = renderer or Renderer(size=size, supersample=supersample)
+    own.resize(size, supersample)
+    by_time: dict[int, list[int]] = {}
+    for k, (_, j) in enumerate(pairs):
+        by_time.setdefault(j, []).append(k)
+
+    def frames() -> Iterator[tuple[int, Frame]]:
+        try:
+            for j in sorted(by_time):
+                u = float(times[j])
+                positions, normals = poses.at(u)
+                after = poses.at(float(following[j]), keep=u)[0] if "flow" in outputs else None
+                for n, k in enumerate(by_time[j]):
+                    # The renderer may have drawn something else since the last frame was handed over.
+                    if n == 0 or own.shown is not positions:
+                        own.upload(asset, positions, normals, following=after)
+                    yield k, own.draw(cameras, pairs[k][0], lighting=lighting, outputs=outputs)
+        finally:
+            if renderer is None:
+                own.close()
+
+    return frames()
 
 
-def _pose(
-    renderer: Renderer, asset: Asset, animation: int | None, placement: Placement, *, u: float, loop: Loop
+class _Poses:
+    """Posed world vertices by clip time; the last two are kept, because the next time's pose soon is this time's."""
+
+    def __init__(self, asset: Asset, animation: int | None, placement: Placement, loop: Loop) -> None:
+        self._asset, self._animation, self._placement = asset, animation, placement
+        self._loop: Loop = loop
+        self._kept: dict[float, tuple[list[np.ndarray], list[np.ndarray]]] = {}
+
+    def at(self, u: float, *, keep: float | None = None) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Positions and normals; `keep` is another time to hold on to."""
+        if u not in self._kept:
+            seconds = clip_seconds(duration_of(self._asset, self._animation), u, loop=self._loop)
+            posed = self._asset.pose(self._animation, seconds)
+            self._kept = {t: pose for t, pose in self._kept.items() if t == keep}
+            self._kept[u] = self._placement.apply(posed, seconds), posed.normals
+        return self._kept[u]
+
+
+def _check_grid(
+    cameras: Cameras,
+    times: Sequence[float],
+    pairs: Sequence[tuple[int, int]],
+    outputs: Sequence[str],
+    next_times: Sequence[float] | None,
 ) -> None:
-    """Give `renderer` the asset as it stands in the world at clip time u."""
-    seconds = clip_seconds(_duration(asset, animation), u, loop=loop)
-    posed = asset.pose(animation, seconds)
-    renderer.upload(asset, placement.apply(posed, seconds), posed.normals)
+    if cameras.camera_to_world.ndim != 3 or cameras.width != cameras.height:
+        shape = tuple(cameras.camera_to_world.shape)
+        raise InputError(
+            f"render: expected a batch (V, 4, 4) of square cameras, got {shape} of {cameras.width} x {cameras.height}"
+        )
+    for view, j in pairs:
+        if not (0 <= view < len(cameras) and 0 <= j < len(times)):
+            raise InputError(f"render: pair ({view}, {j}) is outside of {len(cameras)} views and {len(times)} times")
+    unknown = [name for name in outputs if name not in OUTPUTS]
+    if unknown:
+        raise InputError(f"render: unknown output {unknown[0]!r}, expected some of {', '.join(OUTPUTS)}")
+    if next_times is not None and len(next_times) != len(times):
+        raise InputError(f"render: {len(next_times)} next times for {len(times)} times, expected one each")
+    for u in (*times, *(next_times or ())):
+        if not 0 <= float(u) <= 1:
+            raise InputError(f"render: expected clip times in [0, 1], got {float(u):g}")
 
 
 def render_grid(
@@ -296,24 +174,26 @@ def render_grid(
     fit: Fit = "swept",
     loop: Loop = "loop",
     root_motion: RootMotion = "auto",
+    lighting: Lighting | None = None,
     renderer: Renderer | None = None,
 ) -> np.ndarray:
     """Any (view, time) index pairs of one animation: (n, size, size, 4) uint8 straight RGBA, in the order of `pairs`."""
-    cameras = views.cameras(size)
-    placement = place(asset, animation, fit=fit, loop=loop, root_motion=root_motion)
     out = np.empty((len(pairs), size, size, 4), np.uint8)
-    own = renderer or Renderer(size=size)
-    try:
-        by_time: dict[int, list[int]] = {}
-        for k, (_, j) in enumerate(pairs):
-            by_time.setdefault(j, []).append(k)
-        for j, members in by_time.items():
-            _pose(own, asset, animation, placement, u=float(times[j]), loop=loop)
-            for k in members:
-                out[k], _ = own.draw(cameras, pairs[k][0])
-    finally:
-        if renderer is None:
-            own.context.release()
+    for k, frame in iter_grid(
+        asset,
+        cameras=views.cameras(size),
+        times=times.tolist(),
+        pairs=pairs,
+        animation=animation,
+        size=size,
+        fit=fit,
+        loop=loop,
+        root_motion=root_motion,
+        lighting=lighting,
+        supersample=2 if renderer is None else renderer.supersample,
+        renderer=renderer,
+    ):
+        out[k] = frame.rgba
     return out
 
 
@@ -332,10 +212,12 @@ def render_clip(
     hide: Sequence[str] = (),
     radius: float = 2.0,
     fov: float = 39.6,
-    supersample: int = 2,
+    lighting: Lighting | None = None,
+    outputs: tuple[Output, ...] = (),
+    supersample: int | None = None,
     renderer: Renderer | None = None,
-) -> OrbitalClip:
-    """Render an asset along a trajectory: RGBA and depth.
+) -> RenderedClip:
+    """Render an asset along a trajectory: RGBA and depth, and what else `outputs` names.
 
     Args:
         asset: a loaded asset or a .glb/.gltf path.
@@ -343,6 +225,7 @@ def render_clip(
         azimuth, elevation: degrees, of the first camera; fov in degrees, radius in world units.
         animation: index or name; None is the first.
         hide: names of meshes to leave out, see `orbit4d.assets.gltf.without`.
+        supersample: samples along a pixel's side; None: the given renderer's, else 2.
 
     Raises InputError: unreadable file, unknown animation, nothing to animate where the trajectory needs it, no GL.
     """
@@ -361,25 +244,37 @@ def render_clip(
     if trajectory == "front":
         cameras = cameras[[0] * frames]
     times = torch.zeros(frames) if trajectory == "static" else orbit.times
-    placement = place(asset, number, fit=fit, loop=loop, root_motion=root_motion)
-    own = renderer or Renderer(size=size, supersample=supersample)
-    images, depths = [], []
-    try:
-        for i, u in enumerate(times.tolist()):
-            _pose(own, asset, number, placement, u=u, loop=loop)
-            image, depth = own.draw(cameras, i, with_depth=True)
-            images.append(image)
-            depths.append(depth)
-    finally:
-        if renderer is None:
-            own.context.release()
-    rgba = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+    drawn = [Frame(rgba=np.empty(0, np.uint8))] * frames
+    for k, frame in iter_grid(
+        asset,
+        cameras=cameras,
+        times=times.tolist(),
+        pairs=[(i, i) for i in range(frames)],
+        animation=number,
+        size=size,
+        fit=fit,
+        loop=loop,
+        root_motion=root_motion,
+        lighting=lighting,
+        outputs=tuple({"depth", *outputs}),  # type: ignore[arg-type]
+        supersample=supersample or (2 if renderer is None else renderer.supersample),
+        renderer=renderer,
+    ):
+        drawn[k] = frame
+    rgba = _stacked([f.rgba for f in drawn]).float() / 255
     motion = "" if number is None else " " + asset.animations[number].name.rsplit("|", 1)[-1]
-    return OrbitalClip(
+    return RenderedClip(
         rgb=rgba[:, :3],
         alpha=rgba[:, 3:],
         cameras=cameras,
         times=times,
-        depth=torch.from_numpy(np.stack([d for d in depths if d is not None]))[:, None],
+        depth=_stacked([f.depth[..., None] for f in drawn if f.depth is not None]),
+        normals=_stacked([f.normals for f in drawn if f.normals is not None]) if "normals" in outputs else None,
+        flow=_stacked([f.flow for f in drawn if f.flow is not None]) if "flow" in outputs else None,
         caption=asset.name + motion,
     )
+
+
+def _stacked(pictures: list[np.ndarray]) -> Tensor:
+    """t pictures (h, w, c) -> (t, c, h, w)."""
+    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
