@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,7 +69,7 @@ def save_asset(scene: Gaussians4D, folder: Path, *, prompt: str | None = None) -
 
 
 @pytest.fixture(scope="module")
-def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def networks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Tiny CLIP and VideoMAE, and LPIPS with random weights, as files."""
     root = tmp_path_factory.mktemp("networks")
     with torch.random.fork_rng():
@@ -88,7 +89,7 @@ def pairs(tmp_path: Path) -> tuple[list[Path], list[Path]]:
     return made, [save_truth(blobs(h), tmp_path / f"truth{h}") for h in (0.1, 0.2, 0.3)]
 
 
-def test_every_metric_is_what_it_says(pairs: tuple[list[Path], list[Path]], networks: dict[str, Path]) -> None:
+def test_every_metric_is_what_it_says(pairs: tuple[list[Path], list[Path]], networks: dict[str, Any]) -> None:
     """Each figure against the metric computed directly from renders."""
     made, truths = pairs
     report = run_benchmark(made, against=truths, progress=False, **networks)
@@ -162,14 +163,14 @@ def test_the_frame_that_the_condition_shows_can_be_left_out(tmp_path: Path) -> N
     cheat = replace(still, rgb=still.rgb.roll(1, 0), alpha=still.alpha.roll(1, 0))
     cheat.rgb[0], cheat.alpha[0] = still.rgb[0], still.alpha[0]
     save_clip(cheat, tmp_path / "made")
-    options = {"against": [truth], "progress": False}
+    options: dict[str, Any] = {"against": [truth], "progress": False}
     whole = run_benchmark([tmp_path / "made"], **options)["mean"]["ssim"]
     rest = run_benchmark([tmp_path / "made"], skip_input_view=True, **options)
     assert rest["mean"]["ssim"] == pytest.approx((whole * 6 - 1) / 5, abs=1e-4)
     assert rest["samples"]["orbit_frames"] == 5
 
 
-def test_clips_are_scored_without_a_scene(tmp_path: Path, networks: dict[str, Path]) -> None:
+def test_clips_are_scored_without_a_scene(tmp_path: Path, networks: dict[str, Any]) -> None:
     """A sampled orbit before construction, at half the size: no front view, and it says so."""
     truth = save_truth(blobs(0.3), tmp_path / "truth")
     save_clip(filmed(blobs(0.3, tint=0.1)).resized(SIZE // 2), tmp_path / "made")
@@ -180,7 +181,7 @@ def test_clips_are_scored_without_a_scene(tmp_path: Path, networks: dict[str, Pa
     assert report["cases"][0]["resolution"] == [SIZE, SIZE]
 
 
-def test_one_video_has_no_frechet_distance(tmp_path: Path, networks: dict[str, Path]) -> None:
+def test_one_video_has_no_frechet_distance(tmp_path: Path, networks: dict[str, Any]) -> None:
     truth = save_truth(blobs(0.3), tmp_path / "truth")
     report = run_benchmark(
         [save_asset(blobs(), tmp_path / "made")], against=[truth], fvd=networks["fvd"], progress=False
@@ -189,10 +190,10 @@ def test_one_video_has_no_frechet_distance(tmp_path: Path, networks: dict[str, P
     assert "needs 2 videos, got 1" in report["not_measured"]["fvd"]
 
 
-def test_text_is_scored_by_clip_alone(tmp_path: Path, networks: dict[str, Path]) -> None:
+def test_text_is_scored_by_clip_alone(tmp_path: Path, networks: dict[str, Any]) -> None:
     made = [save_asset(blobs(h), tmp_path / f"m{h}", prompt="a red ball") for h in (0.1, 0.3)]
     plan = ViewPlan(views=4, front_frames=3, size=32)
-    options = {"condition": "text", "plan": plan, "progress": False, "clip": networks["clip"]}
+    options: dict[str, Any] = {"condition": "text", "plan": plan, "progress": False, "clip": networks["clip"]}
     report = run_benchmark(made, **options)
     scorer = load_clip_scorer(networks["clip"])
     orbit = Orbit(frames=4)
@@ -234,7 +235,7 @@ def test_diffusion4ds_own_renders_are_a_truth(elk_dir: Path, tmp_path: Path) -> 
 
 
 def test_a_run_is_taken_up(
-    pairs: tuple[list[Path], list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, networks: dict[str, Path]
+    pairs: tuple[list[Path], list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, networks: dict[str, Any]
 ) -> None:
     made, truths = pairs
     scored: list[str] = []
@@ -247,7 +248,7 @@ def test_a_run_is_taken_up(
         return score(case, *arguments, **options)
 
     out = tmp_path / "out"
-    options = {"against": truths, "out": out, "progress": False, "fvd": networks["fvd"]}
+    options: dict[str, Any] = {"against": truths, "out": out, "progress": False, "fvd": networks["fvd"]}
     monkeypatch.setattr(diffusion4d, "_score_case", counting)
     with pytest.raises(KeyboardInterrupt):
         run_benchmark(made, **options)
@@ -284,7 +285,7 @@ def test_folders_of_cases_pair_by_name(tmp_path: Path) -> None:
         run_benchmark([tmp_path / "made"], against=[tmp_path / "truth"], progress=False)
 
 
-def test_bad_input_is_one_line(tmp_path: Path, networks: dict[str, Path]) -> None:
+def test_bad_input_is_one_line(tmp_path: Path, networks: dict[str, Any]) -> None:
     made, truth = save_asset(blobs(), tmp_path / "made"), save_truth(blobs(), tmp_path / "truth")
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
@@ -293,7 +294,8 @@ def test_bad_input_is_one_line(tmp_path: Path, networks: dict[str, Path]) -> Non
     save_clip(replace(late, times=late.times.flip(0)), tmp_path / "late")
     save_clip(filmed(blobs(), frames=5), tmp_path / "short")
     save_clip(filmed(blobs(), front=True), tmp_path / "elsewhere" / "orbit")
-    wrong: list[tuple[list[Path], dict, str]] = [
+    save_clip(filmed(blobs(), size=24), tmp_path / "tiny")
+    wrong: list[tuple[list[Path], dict[str, Any], str]] = [
         ([], {}, "nothing to score"),
         ([tmp_path / "none"], {}, "no such file or folder"),
         ([tmp_path / "empty"], {}, "no scene and no clip"),
@@ -306,8 +308,10 @@ def test_bad_input_is_one_line(tmp_path: Path, networks: dict[str, Path]) -> Non
         ([made], {"against": [truth], "condition": "video"}, "expected image or text"),
         ([made], {"against": [truth], "clip": tmp_path / "nowhere"}, "--clip: .*nothing there"),
         ([made], {"against": [truth], "out": tmp_path / "full"}, "thesis.tex"),
+        ([made], {"condition": "text", "prompts": ["a"], "skip_input_view": True}, "--skip-input-view"),
         ([tmp_path / "late"], {"against": [truth]}, "times are"),
         ([tmp_path / "short"], {"against": [truth]}, "has 5 frames, the truth 6"),
+        ([tmp_path / "made"], {"against": [tmp_path / "tiny"]}, "expected 2 or more of 32 or more"),
         ([tmp_path / "elsewhere"], {"against": [truth]}, "cameras stand"),
     ]
     for generated, options, words in wrong:
@@ -316,3 +320,24 @@ def test_bad_input_is_one_line(tmp_path: Path, networks: dict[str, Path]) -> Non
         assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="--views: expected 2 to 1024"):
         ViewPlan(views=1)
+
+
+def test_raw_diffusion4d_folders_have_a_front_view(tmp_path: Path) -> None:
+    """`multi_frame*.png`, `multi*.json` and `front_frame*.png`, numbered without zeros; not under a raised orbit."""
+    clip, front = filmed(blobs(), frames=12), filmed(blobs(), frames=12, front=True)
+    for name, shown in (("multi_frame", clip), ("front_frame", front)):
+        save_clip(shown, tmp_path / name)
+    folder = tmp_path / "raw"
+    folder.mkdir()
+    for i, pose in enumerate(clip.cameras.to_opengl()):
+        for name in ("multi_frame", "front_frame"):
+            (tmp_path / name / f"frame_{i:03d}.png").rename(folder / f"{name}{i}.png")
+        (folder / f"multi{i}.json").write_text(json.dumps({"transform_matrix": pose.tolist()}))
+    views = true_views(folder, ViewPlan())
+    assert list(views) == ["orbit", "front"]
+    torch.testing.assert_close(views["front"].on_background(), front.on_background(), atol=0.02, rtol=0)
+    torch.testing.assert_close(views["front"].cameras.camera_to_world, front.cameras.camera_to_world)
+    raised = Orbit(frames=12, elevation_deg=20).cameras(SIZE).to_opengl()
+    for i, pose in enumerate(raised):
+        (folder / f"multi{i}.json").write_text(json.dumps({"transform_matrix": pose.tolist()}))
+    assert list(true_views(folder, ViewPlan())) == ["orbit"]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..cameras import Cameras
 from ..errors import InputError
 from ..files import atomic_path, ensure_writable_parent, parse_json
 from ..outputs import check_replaceable
@@ -102,6 +103,8 @@ def run_benchmark(
     """
     if condition not in ("image", "text"):
         raise InputError(f"--condition: expected image or text, got {condition!r}")
+    if skip_input_view and condition == "text":
+        raise InputError("--skip-input-view: a text shows no view; it goes with --condition image")
     plan = plan or ViewPlan()
     cases = find_cases(generated, against=against, prompts=prompts, text=condition == "text")
     folder = None if out is None else _open_out(Path(out))
@@ -132,7 +135,7 @@ def run_benchmark(
 
 def format_benchmark(report: dict) -> str:
     """The report of `run_benchmark` as a table for people, with what was not measured and why below it."""
-    rows = [("case", *METRICS)]
+    rows: list[tuple[str, ...]] = [("case", *METRICS)]
     for case in (*report["cases"], {"case": "mean", "scores": report["mean"]}):
         cells = [case["scores"].get(metric) for metric in METRICS]
         rows.append((case["case"], *("-" if c is None else f"{c:.{2 if c > 2 else 3}f}" for c in cells)))
@@ -163,17 +166,19 @@ def _score_case(case: Case, tools: _Tools, *, condition: Condition, plan: ViewPl
     scores: dict[View, dict[str, float | None]] = {view: {} for view in VIEWS}
     features: dict[str, list[list[float]]] = {}
     first = 1 if skip else 0
+    frames: dict[View, Tensor]
     if case.truth is None:
         assert case.prompt is not None
-        frames = {v: x[first:] for v, x in generated_views(case.generated, free_views(plan), fixed=False).items()}
+        frames = generated_views(case.generated, free_views(plan), fixed=False)
+        frames = {view: x[first:] for view, x in frames.items()}
         if isinstance(tools.clip, ClipScorer):
             for view, shown in frames.items():
                 scores[view]["clip"] = _mean(tools.clip.image_text(shown, case.prompt).tolist())
         record["prompt"] = case.prompt
     else:
         truth = true_views(case.truth, plan)
-        wanted = {view: (t.cameras, t.times) for view, t in truth.items()}
-        frames = {v: x[first:] for v, x in generated_views(case.generated, wanted, fixed=True).items()}
+        wanted: dict[View, tuple[Cameras, Tensor]] = {view: (t.cameras, t.times) for view, t in truth.items()}
+        frames = {view: x[first:] for view, x in generated_views(case.generated, wanted, fixed=True).items()}
         for view, shown in frames.items():
             target = truth[view].on_background()[first:]
             scores[view], features[view] = _compare(shown, target, truth[view].alpha[first:], tools)

@@ -18,6 +18,7 @@ from ..clip_files import load_frames
 from ..errors import InputError
 from ..files import parse_json
 from .evaluate import render_scene
+from .lpips import MIN_SIDE
 
 View = Literal["orbit", "front"]
 VIEWS: tuple[View, ...] = ("orbit", "front")
@@ -53,7 +54,7 @@ class ViewPlan:
     loop: Literal["loop", "once", "clamp"] = "loop"
 
     def __post_init__(self) -> None:
-        for name, least, most in (("views", 2, 1024), ("front_frames", 2, 1024), ("size", 32, 1024)):
+        for name, least, most in (("views", 2, 1024), ("front_frames", 2, 1024), ("size", MIN_SIDE, 1024)):
             if not least <= getattr(self, name) <= most:
                 option = name.replace("_", "-")
                 raise InputError(f"--{option}: expected {least} to {most}, got {getattr(self, name)}")
@@ -103,7 +104,14 @@ def true_views(path: Path, plan: ViewPlan) -> dict[View, OrbitalClip]:
             "orbit": render_clip(path, trajectory="orbit", frames=plan.views, **common),
             "front": render_clip(path, trajectory="front", frames=plan.front_frames, **common),
         }
-    return _clip_views(path)
+    views = _clip_views(path)
+    for view, clip in views.items():
+        if len(clip) < 2 or min(clip.rgb.shape[-2:]) < MIN_SIDE:
+            size = f"{clip.cameras.width} x {clip.cameras.height}"
+            raise InputError(
+                f"{path}: its {view} view has {len(clip)} frames of {size} pixels, expected 2 or more of {MIN_SIDE} or more"
+            )
+    return views
 
 
 def free_views(plan: ViewPlan) -> dict[View, tuple[Cameras, Tensor]]:

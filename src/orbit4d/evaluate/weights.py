@@ -5,6 +5,8 @@ What has no weights is not measured, and says so: `NotMeasured` carries the word
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -53,13 +55,30 @@ def from_pretrained(loader, model: str | Path, *, argument: str, **options):
     folder = local_folder(model, argument=argument)
     source = str(model) if folder is None else str(folder)
     try:
-        return loader.from_pretrained(source, local_files_only=folder is not None, trust_remote_code=False, **options)
+        with _no_bars():
+            return loader.from_pretrained(
+                source, local_files_only=folder is not None, trust_remote_code=False, **options
+            )
     except Exception as error:  # transformers, tokenizers and safetensors raise many kinds, some of them bare
         words = str(error).strip() or type(error).__name__
         first = " ".join(words.split())[:160]
         if folder is not None:
             raise InputError(f"{argument}: {source}: cannot be read as {loader.__name__} ({first})") from error
         raise NotMeasured(f"no weights ({argument} {source} is neither cached nor within reach: {first})") from error
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Transformers' own bars stay out of ours."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def load_network(loader, model: str | Path, *, argument: str):
