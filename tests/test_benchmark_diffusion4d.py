@@ -254,7 +254,8 @@ def test_a_run_is_taken_up(
         run_benchmark(made, **options)
     assert not (out / "report.json").exists()
     monkeypatch.setattr(diffusion4d, "_score_case", score)
-    fresh = run_benchmark(made, **(options | {"out": None}))
+    elsewhere: dict[str, Any] = options | {"out": None}
+    fresh = run_benchmark(made, **elsewhere)
     scored.clear()
     monkeypatch.setattr(diffusion4d, "_score_case", counting)
     resumed = run_benchmark(made, **options)
