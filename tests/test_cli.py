@@ -18,6 +18,7 @@ from PIL import Image
 import orbit4d
 from orbit4d import cli
 from orbit4d.cli import VERBS, main
+from orbit4d.cli_benchmark import BENCHMARK_VERBS
 from orbit4d.cli_data import DATA_VERBS
 from orbit4d.clip import load_clip, save_clip
 from orbit4d.diffusion.pipeline import BUILT_IN
@@ -214,16 +215,18 @@ def test_usage_errors_are_one_line(case: str, capsys: pytest.CaptureFixture[str]
         assert word in lines[0]
 
 
-EVERY_VERB = [(), *((name,) for name in VERBS), ("data",), *(("data", name) for name in DATA_VERBS)]
+GROUPS = {"": VERBS, "data": DATA_VERBS, "benchmark": BENCHMARK_VERBS}
+EVERY_VERB = [tuple(f"{group} {name}".split()) for group, verbs in GROUPS.items() for name in ("", *verbs)]
 
 
 @pytest.mark.parametrize("words", EVERY_VERB, ids=" ".join)
 def test_help_teaches(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--help"]) == 0
     text = capsys.readouterr().out
-    verb = (VERBS | {f"data {name}": v for name, v in DATA_VERBS.items()}).get(" ".join(words))
+    group = words[0] if words and words[0] in GROUPS else ""
+    verb = GROUPS[group].get(words[-1] if words else "")
     if verb is None:
-        assert all(name in text for name in (DATA_VERBS if words else VERBS))
+        assert all(name in text for name in GROUPS[group])
     else:
         assert "For example:" in text
         example = f"orbit4d {' '.join(words)} "

@@ -201,7 +201,7 @@ def test_samples_without_their_clips_are_refused() -> None:
     sample.meta["pairs"] = [p for p in sample.meta["pairs"] if tuple(p) not in front]
     with pytest.raises(InputError, match="front clip"):
         measure(sample)
-    for orbits in (None, [], [[]], [[1]]):
+    for orbits in ([[]], [[1]], "x"):
         with pytest.raises(InputError, match="orbits"):
             measure(make_sample(disc(), orbits=orbits))
 

@@ -292,7 +292,11 @@ def train(
 
 
 def data() -> None:
-    """Make training data: toybox, render, curate and shard; `orbit4d data --help` lists them."""
+    """Make training data: toybox, render, curate, shard and more; `orbit4d data --help` lists them."""
+
+
+def benchmark() -> None:
+    """Score results by a published protocol; `orbit4d benchmark --help` lists them."""
 
 
 VERBS: dict[str, Callable[..., None]] = {
@@ -305,8 +309,13 @@ VERBS: dict[str, Callable[..., None]] = {
 }
 
 
+GROUPS: dict[str, Callable[..., None]] = {"data": data, "benchmark": benchmark}
+"""Verbs with verbs of their own, listed here for the help."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one verb. Returns the exit code: 0, 2 for bad input or usage (one line on stderr), 130 when interrupted."""
+    from .cli_benchmark import BENCHMARK_DESCRIPTION, BENCHMARK_VERBS
     from .cli_data import DATA_DESCRIPTION, DATA_VERBS
     from .cli_parse import parse
 
@@ -317,10 +326,14 @@ def main(argv: list[str] | None = None) -> int:
         print("orbit4d", versions()["orbit4d"])
         return 0
     try:
-        if arguments[:1] == ["data"]:
-            call = parse(DATA_VERBS, arguments[1:], prog="orbit4d data", description=DATA_DESCRIPTION)
-        else:
-            call = parse(VERBS | {"data": data}, arguments, prog="orbit4d", description=DESCRIPTION)
+        match arguments[:1]:
+            case ["data"]:
+                call = parse(DATA_VERBS, arguments[1:], prog="orbit4d data", description=DATA_DESCRIPTION)
+            case ["benchmark"]:
+                described = BENCHMARK_DESCRIPTION
+                call = parse(BENCHMARK_VERBS, arguments[1:], prog="orbit4d benchmark", description=described)
+            case _:
+                call = parse(VERBS | GROUPS, arguments, prog="orbit4d", description=DESCRIPTION)
         call()
     except InputError as error:
         return _fail(str(error))

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..files import parse_json
-from .curation import on_white, orbit_pairs
-from .sample import load_sample
+from .curation import orbit_pairs
+from .sample import load_sample, on_white
 
 FRAMES = 4
 MAX_TOKENS = 40

@@ -15,7 +15,6 @@ import json
 import math
 import multiprocessing
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -31,9 +30,9 @@ from ..errors import InputError
 from ..files import atomic_path, parse_json
 from .curation import MEASURES, MEASURES_VERSION, CurationRules, Decision, decide, quantiles
 from .curation_report import thumbnail_path, write_curation_report
+from .sample import KEY
 
 MAX_LINE = 4 * 2**20
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,160}")
 _SMALL = 8
 """Up to so many samples are measured in this process: starting others would take longer."""
 
@@ -149,7 +148,7 @@ def _check_record(record: Any, *, source: str) -> None:
     for name, types in expected.items():
         if name not in record or not isinstance(record[name], types):
             raise InputError(f"{source}: `{name}` is missing or malformed; expected a line that rendering wrote")
-    good = _KEY.fullmatch(record["key"]) and record["status"] in ("rendered", "failed")
+    good = KEY.fullmatch(record["key"]) and record["status"] in ("rendered", "failed")
     good = good and all(isinstance(c, str) for c in record["captions"])
     good = good and math.isfinite(record["motion_magnitude"] or 0)
     if record["status"] == "rendered":  # no path from a file is ever followed

@@ -24,7 +24,8 @@ from torch.nn import functional
 from ..errors import InputError
 from ..ssim import ssim
 from .plan import Pair
-from .sample import Sample
+from .sample import Sample, on_white
+from .selection import measured_motion, sample_orbits
 
 SIDE = 256
 """SSIM is taken at this size, whatever was rendered: Diffusion4D's thresholds belong to it."""
@@ -108,7 +109,7 @@ def measure(sample: Sample) -> dict[str, float]:
 
     Raises InputError for a sample without a front clip or with a damaged frame.
     """
-    orbital = sorted({pair for orbit in _orbits(sample) for pair in orbit})
+    orbital = sorted({pair for orbit in sample_orbits(sample) for pair in orbit})
     coverage, border, total, squares, count = [], [], np.zeros(3), np.zeros(3), 0
     for pair in orbital:
         rgba = sample.rgba(pair)
@@ -188,13 +189,7 @@ def quantiles(values: Sequence[float | None]) -> list[float | None]:
 
 def orbit_pairs(sample: Sample) -> list[Pair]:
     """The pairs of the sample's first orbit, in the order of time."""
-    return _orbits(sample)[0]
-
-
-def on_white(rgba: np.ndarray) -> np.ndarray:
-    """(h, w, 3) float32 in [0, 1] of straight 8-bit RGBA (h, w, 4) over white."""
-    alpha = rgba[..., 3:].astype(np.float32) / 255
-    return rgba[..., :3].astype(np.float32) / 255 * alpha + (1 - alpha)
+    return sample_orbits(sample)[0]
 
 
 def _front_measures(sample: Sample) -> dict[str, float]:
@@ -223,19 +218,7 @@ def _motion_magnitude(sample: Sample) -> float:
     stored = sample.meta.get("motion_magnitude")
     if isinstance(stored, int | float):
         return float(stored)
-    orbit = orbit_pairs(sample)
-    squares = [np.square(on_white(sample.rgba((i, j))) - on_white(sample.rgba((i, 0)))).mean() for i, j in orbit]
-    return float(np.mean(squares))
-
-
-def _orbits(sample: Sample) -> list[list[Pair]]:
-    try:
-        orbits = [[(int(i), int(j)) for i, j in orbit] for orbit in sample.meta["orbits"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{sample.key}: its metadata lists no `orbits`; render it again") from error
-    if not orbits or not all(orbits):
-        raise InputError(f"{sample.key}: its metadata lists no `orbits`; render it again")
-    return orbits
+    return measured_motion(sample)
 
 
 def _percent(share: float) -> str:

@@ -21,9 +21,9 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..files import atomic_path
-from .curation import CurationRules, on_white, orbit_pairs
+from .curation import CurationRules, orbit_pairs
 from .curation_plots import Threshold, bar, histogram, ssim_plane
-from .sample import Sample
+from .sample import Sample, on_white
 
 THUMBNAILS, THUMBNAIL_SIDE = 4, 96
 SHOWN_KEPT, SHOWN_DROPPED = 60, 12

@@ -31,7 +31,7 @@ from .manifest import Line, Manifest, make_record
 from .plan import RenderPlan
 from .sources import Source, content_digest, find_sources, signature
 
-_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{1,160}\.[a-z0-9_]{8}\.tar")
+_TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{1,72}\.[a-z0-9_]{8}\.tar")
 """What `save_sample` leaves when it is killed: `.KEY.random.tar`."""
 
 

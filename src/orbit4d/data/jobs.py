@@ -15,8 +15,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from ..assets.gltf import ALTERNATIVES, Asset, load_glb, without
 from ..errors import InputError
 from .captions import CaptionTable
@@ -25,6 +23,7 @@ from .isolate import Emit, Event, Pool
 from .manifest import Record, make_record
 from .plan import RenderPlan
 from .sample import Sample, encode_frame, load_sample, save_sample
+from .selection import measured_motion
 from .sources import Source, content_digest
 
 MAX_DEATHS = 3
@@ -162,22 +161,11 @@ def _sample(asset: Asset, i: int, *, source: Source, settings: Settings, drawer:
         "metadata": dict(sorted(asset.metadata.items())),
     }
     sample = Sample(key=base["key"], meta=meta, members=members)
-    meta["motion_magnitude"] = motion_magnitude(sample, plan)
+    meta["motion_magnitude"] = measured_motion(sample)
     record = base | {"status": "rendered", "sample": f"samples/{base['key']}.tar", "frames": len(plan.pairs())}
     record |= {"captions": described.captions, "kind": described.kind, "motion_magnitude": meta["motion_magnitude"]}
     meta["record"] = {k: v for k, v in record.items() if k not in ("sha256", "bytes", "seconds")}
     return sample
-
-
-def motion_magnitude(sample: Sample, plan: RenderPlan) -> float:
-    """m = mean over frames, pixels and channels of (V - V0)^2, composited on white: the orbit against the static orbit."""
-    errors = [_on_white(sample.rgba((i, j))) - _on_white(sample.rgba((i, 0))) for i, j in plan.orbit()]
-    return float(np.mean([np.square(error).mean(dtype=np.float64) for error in errors]))
-
-
-def _on_white(rgba: np.ndarray) -> np.ndarray:
-    values = rgba.astype(np.float32) / 255
-    return values[..., :3] * values[..., 3:] + (1 - values[..., 3:])
 
 
 def _seed(plan: RenderPlan, key: str) -> int:

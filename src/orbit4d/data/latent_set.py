@@ -21,7 +21,7 @@ from ..cameras import Orbit
 from ..errors import InputError
 from ..files import parse_json
 from .plan import Pair
-from .sample_set import KEY_NAME
+from .sample import KEY
 
 LATENT_INDEX = "clips.json"
 
@@ -68,7 +68,7 @@ def open_latents(folder: str | Path, *, autoencoder: str | None = None) -> Laten
     listed = folder / LATENT_INDEX
     if listed.is_file():
         keys = parse_json(listed.read_bytes(), source=listed)
-        if not isinstance(keys, list) or not all(isinstance(k, str) and KEY_NAME.fullmatch(k) for k in keys):
+        if not isinstance(keys, list) or not all(isinstance(k, str) and KEY.fullmatch(k) for k in keys):
             raise InputError(f"{listed}: expected a list of keys; delete it and encode again")
         files = [folder / f"{key}.safetensors" for key in keys]
     else:

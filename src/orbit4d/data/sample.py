@@ -34,7 +34,8 @@ MAX_MEMBER = 64 * 2**20
 MAX_MEMBERS = 4 * 120 * 120
 MAX_SAMPLE = 4 * 2**30
 MAX_SIDE = 4096
-_KEY = re.compile(r"[A-Za-z0-9_-]{1,160}")
+KEY = re.compile(r"[A-Za-z0-9_-]{1,72}")
+"""What names a sample; with the longest member's suffix it still fits a tar header."""
 
 
 class RenderedFrame(Protocol):
@@ -133,6 +134,12 @@ class Sample:
         return _unpack(self._bytes(name), shape, source=f"{self.key}.{name}")
 
 
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """(h, w, 3) float32 in [0, 1] of straight 8-bit RGBA (h, w, 4) over white."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255
+    return rgba[..., :3].astype(np.float32) / 255 * alpha + (1 - alpha)
+
+
 def _name(pair: Pair, suffix: str) -> str:
     return f"v{pair[0]:02d}t{pair[1]:02d}.{suffix}"
 
@@ -195,8 +202,8 @@ def add_to_tar(tar: tarfile.TarFile, name: str, data: bytes) -> None:
 
 def save_sample(sample: Sample, path: str | Path) -> None:
     """Write a sample as a tar file, which appears only when whole. Raises InputError for a key that is no file name."""
-    if not _KEY.fullmatch(sample.key):
-        raise InputError(f"sample key: expected letters, digits, - and _ (at most 160), got {sample.key[:60]!r}")
+    if not KEY.fullmatch(sample.key):
+        raise InputError(f"sample key: expected letters, digits, - and _ (at most 72), got {sample.key[:60]!r}")
     with atomic_path(path) as temporary, tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
         for name, data in tar_members(sample):
             add_to_tar(tar, name, data)
@@ -225,7 +232,7 @@ def sample_from_members(members: Iterable[tuple[str, bytes]], *, source: str) ->
     key, meta, frames = None, None, {}
     for name, data in members:
         stem, _, rest = name.partition(".")
-        if key not in (None, stem) or not _KEY.fullmatch(stem):
+        if key not in (None, stem) or not KEY.fullmatch(stem):
             raise InputError(
                 f"{source}: member {name[:60]!r} does not belong to sample {str(key)[:60]!r}; render it again"
             )

@@ -23,7 +23,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import parse_json
-from .sample import MAX_MEMBER, MAX_MEMBERS, MAX_SAMPLE, Sample, load_sample, sample_from_members
+from .sample import KEY, MAX_MEMBER, MAX_MEMBERS, MAX_SAMPLE, Sample, load_sample, sample_from_members
 
 FORMAT, VERSION = "orbit4d-shards", 1
 MAX_INDEX = 2 * 2**30
@@ -31,7 +31,6 @@ SMALLEST_MOTION = 1e-6
 """m below this counts as this, so that its logarithm exists."""
 _BLOCK = 512
 SHARD_NAME = re.compile(r"shard-\d{6}\.tar")
-KEY_NAME = re.compile(r"[A-Za-z0-9_-]{1,160}")
 
 
 @dataclass(kw_only=True, frozen=True, slots=True)
@@ -150,7 +149,7 @@ def _lines_by_key(path: Path) -> dict[str, dict[str, Any]]:
         key = line.get("key")
         if line.get("sample") is None or line.get("status") == "failed":
             continue
-        if not isinstance(key, str) or not KEY_NAME.fullmatch(key):
+        if not isinstance(key, str) or not KEY.fullmatch(key):
             raise InputError(f"{path}: expected a sample's key, got {str(key)[:60]!r}; write it again")
         lines[key] = line
     return lines
@@ -215,9 +214,7 @@ def read_index(folder: Path) -> dict[str, Any]:
             good = good and isinstance(shard["sha256"], str)
             for sample in shard["samples"]:
                 offset, length = sample["offset"], sample["length"]
-                good = (
-                    good and KEY_NAME.fullmatch(sample["key"]) and isinstance(offset, int) and isinstance(length, int)
-                )
+                good = good and KEY.fullmatch(sample["key"]) and isinstance(offset, int) and isinstance(length, int)
                 good = good and offset >= 0 and _BLOCK <= length <= MAX_SAMPLE and offset + length <= shard["bytes"]
             if not good:
                 raise InputError(f"{path}: what it says of {str(shard['file'])[:60]} is malformed; shard again")

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from .latent_set import LatentClip
 from .plan import Pair
-from .sample import Sample
+from .sample import Sample, on_white
 
 Clip = Literal["orbit", "static", "front", "row", "column", "pairs", "all"]
 CLIPS: tuple[Clip, ...] = ("orbit", "static", "front", "row", "column", "pairs", "all")
@@ -90,9 +90,12 @@ def sample_orbits(sample: Sample | LatentClip) -> list[list[Pair]]:
     stated = sample.meta.get("orbits")
     if stated:
         try:
-            return [[(int(i), int(j)) for i, j in orbit] for orbit in stated]
+            orbits = [[(int(i), int(j)) for i, j in orbit] for orbit in stated]
         except (TypeError, ValueError) as error:
             raise InputError(f"{sample.key}: expected lists of pairs as its `orbits`; render it again") from error
+        if not all(orbits):
+            raise InputError(f"{sample.key}: an orbit of its `orbits` is empty; render it again")
+        return orbits
     views, times, there = len(sample.meta["camera_to_world"]), len(sample.meta["times"]), set(sample.pairs)
     diagonal = [(j % views, j) for j in range(times)]
     if not there.issuperset(diagonal):
@@ -108,15 +111,9 @@ def measured_motion(sample: Sample) -> float:
     still_time = _index(sample, "static_time")
     total, orbit = 0.0, sample_orbits(sample)[0]
     for view, time in orbit:
-        moving, still = (_on_white(sample.rgba(pair)) for pair in ((view, time), (view, still_time)))
-        total += float(((moving - still) ** 2).mean())
+        moving, still = (on_white(sample.rgba(pair)) for pair in ((view, time), (view, still_time)))
+        total += float(np.square(moving - still).mean(dtype=np.float64))
     return total / len(orbit)
-
-
-def _on_white(rgba: np.ndarray) -> np.ndarray:
-    """(h, w, 3) float64 in [0, 1]."""
-    values = rgba / 255
-    return values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
 
 
 def rows(sample: Sample | LatentClip) -> dict[int, list[Pair]]:
