@@ -58,6 +58,8 @@ class Arguments:
     """Processor time for one file; ten times as much on the clock, since other programs may run."""
     memory_mib: int = 3072
     """Address space for one process beyond what it has after its imports."""
+    retry: bool = False
+    """Run the bad ones of an earlier run again."""
     replay: int | None = None
     """Run this number only, here, without limits."""
 
@@ -84,7 +86,7 @@ def main(arguments: Arguments) -> None:
         return
     arguments.work.mkdir(parents=True, exist_ok=True)
     log = arguments.work / f"seed{arguments.seed}.jsonl"
-    done = {entry["number"]: entry for entry in _entries(log)}
+    done = {entry["number"]: entry for entry in _entries(log) if not (arguments.retry and entry["outcome"] == "bad")}
     todo = iter([n for n in range(arguments.count) if n not in done])
     print(f"{len(done)} of {arguments.count} done before", flush=True)
     prepare()
@@ -185,9 +187,10 @@ def _work(pipe: Connection, arguments: Arguments) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as folder:
-        while True:
-            number = pipe.recv()
-            pipe.send(_examine(arguments, number, Path(folder)))
+        parent = os.getppid()
+        while os.getppid() == parent:  # a killed run leaves nobody behind
+            if pipe.poll(5):
+                pipe.send(_examine(arguments, pipe.recv(), Path(folder)))
 
 
 def _examine(arguments: Arguments, number: int, folder: Path) -> dict:
