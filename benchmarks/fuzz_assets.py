@@ -23,6 +23,7 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,11 @@ def main(arguments: Arguments) -> None:
     write_report(arguments.out, _report(arguments, [done[n] for n in sorted(done) if n < arguments.count]))
 
 
+@cache
+def _assets(folder: Path | None) -> list[Path]:
+    return sorted(folder.glob("*.glb")) if folder else []
+
+
 def _entries(log: Path) -> list[dict]:
     """Finished cases; a last line that was cut off is left out."""
     lines = log.read_text().splitlines() if log.exists() else []
@@ -195,7 +201,7 @@ def _work(pipe: Connection, arguments: Arguments) -> None:
 
 def _examine(arguments: Arguments, number: int, folder: Path) -> dict:
     """Make, load, pose and sometimes place case `number`."""
-    assets = sorted(arguments.assets.glob("*.glb")) if arguments.assets else []
+    assets = _assets(arguments.assets)
     entry: dict[str, Any] = {"number": number, "family": "?"}
     try:
         entry["family"], files = mutated(arguments.seed, number, assets)
@@ -260,13 +266,16 @@ def _pattern(message: str, folder: Path) -> str:
 
 
 def _keep(arguments: Arguments, entry: dict) -> None:
-    assets = sorted(arguments.assets.glob("*.glb")) if arguments.assets else []
+    """The bad case's files and what was wrong, in a folder of their own."""
     folder = arguments.work / "bad" / str(entry["number"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    _, files = mutated(arguments.seed, entry["number"], assets)
-    _write(files, folder)
     (folder / "why.txt").write_text(entry["why"])
+    if not entry["why"].startswith("generator:"):
+        assets = _assets(arguments.assets)
+        _, files = mutated(arguments.seed, entry["number"], assets)
+        (folder / "files").mkdir()
+        _write(files, folder / "files")
 
 
 def _report(arguments: Arguments, entries: list[dict]) -> dict:
