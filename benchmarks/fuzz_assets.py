@@ -121,7 +121,8 @@ def main(arguments: Arguments) -> None:
 
 @cache
 def _assets(folder: Path | None) -> list[Path]:
-    return sorted(folder.glob("*.glb")) if folder else []
+    """Originals, the smallest first."""
+    return sorted(folder.glob("*.glb"), key=lambda p: (p.stat().st_size, p.name)) if folder else []
 
 
 def _entries(log: Path) -> list[dict]:
