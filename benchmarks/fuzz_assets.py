@@ -24,7 +24,7 @@ from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,9 @@ from orbit4d.data.render import find_animation, place
 from orbit4d.errors import InputError
 
 MAX_MESSAGE = 400
-BATCH = 40
+BATCH = 60
 """Numbers that a process has at hand, so that it never waits."""
-PLACED = 10
+PLACED = 40
 """One loaded file of so many is also placed in the world, which poses it 25 times."""
 
 
@@ -108,7 +108,7 @@ def main(arguments: Arguments) -> None:
                 _give(workers[i], itertools.islice(todo, BATCH - len(workers[i].pending)))
             if not any(w.pending for w in workers):
                 break
-            wait([w.pipe for w in workers if w.pending], timeout=0.5)
+            time.sleep(0.2)  # they have enough at hand
             if time.monotonic() - last > 20:
                 last = time.monotonic()
                 file.flush()
@@ -167,6 +167,7 @@ def _collect(worker: Worker, seconds: float) -> tuple[list[dict], bool]:
         while worker.pipe.poll():
             entries.append(worker.pipe.recv())
             worker.pending.popleft()
+        if entries:
             worker.heard()
     except (EOFError, ConnectionError):
         alive = False

@@ -184,6 +184,10 @@ def _many_primitives(g: Glb) -> None:
     g.document["meshes"][0]["primitives"] *= 20_000
 
 
+def _many_targets(g: Glb) -> None:
+    g.primitive["targets"] = [{}] * 100_000
+
+
 def _many_channels(g: Glb) -> None:
     g.animate("translation", [0, 1], np.zeros((2, 3)), "VEC3")
     g.document["animations"][0]["channels"] *= 30_000
@@ -225,6 +229,7 @@ def _long_animation(g: Glb) -> None:
         (_many_nodes, "nodes"),
         (_many_draws, "meshes are drawn"),
         (_many_primitives, "meshes are drawn"),
+        (_many_targets, "morph targets"),
         (_many_channels, "channels"),
         (_many_animations, "animations"),
         (_many_joints, "joints"),
@@ -248,6 +253,14 @@ def test_work_for_one_pose_is_bounded(tmp_path, monkeypatch):
     finite(save(tmp_path, g))
     monkeypatch.setattr(gltf_mesh, "MAX_WORK", 8000)
     assert "for a pose" in refusal(tmp_path / "bad.glb")
+
+
+def test_too_many_meshes_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    """Reading a hundred thousand primitives took 14 seconds before they were counted."""
+    g = Glb().cube()
+    _many_primitives(g)
+    monkeypatch.setattr(gltf_mesh, "_primitive", lambda *_, **__: pytest.fail("a primitive was read"))
+    assert "meshes are drawn" in refusal(save(tmp_path, g))
 
 
 def test_many_accessors_over_the_same_bytes_are_bounded_in_memory(tmp_path, monkeypatch):
