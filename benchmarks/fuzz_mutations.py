@@ -214,7 +214,9 @@ def _damage(rng: Rng, document: Any, parent: Any, path: tuple, paths: list[tuple
             parent[key] = copy.deepcopy(_WEIRD[rng.integers(len(_WEIRD))])
         case 4:
             del parent[key]
-        case 5 if isinstance(parent[key], int | float) and not isinstance(parent[key], bool):
+        case 5 if (
+            isinstance(parent[key], int | float) and not isinstance(parent[key], bool) and abs(parent[key]) < 1e300
+        ):
             factor = float(rng.choice([-1, 0.5, 2, 1e3, 1e9, 1e30, 1e300]))
             parent[key] = parent[key] * factor if rng.random() < 0.5 else int(parent[key]) + int(rng.integers(-3, 4))
         case 6 if isinstance(parent, list):
