@@ -23,7 +23,8 @@ import traceback
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from functools import cache
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,9 @@ from orbit4d.data.render import find_animation, place
 from orbit4d.errors import InputError
 
 MAX_MESSAGE = 400
-BATCH = 40
+BATCH = 60
 """Numbers that a process has at hand, so that it never waits."""
-PLACED = 10
+PLACED = 40
 """One loaded file of so many is also placed in the world, which poses it 25 times."""
 
 
@@ -58,6 +59,8 @@ class Arguments:
     """Processor time for one file; ten times as much on the clock, since other programs may run."""
     memory_mib: int = 3072
     """Address space for one process beyond what it has after its imports."""
+    retry: bool = False
+    """Run the bad ones of an earlier run again."""
     replay: int | None = None
     """Run this number only, here, without limits."""
 
@@ -84,7 +87,7 @@ def main(arguments: Arguments) -> None:
         return
     arguments.work.mkdir(parents=True, exist_ok=True)
     log = arguments.work / f"seed{arguments.seed}.jsonl"
-    done = {entry["number"]: entry for entry in _entries(log)}
+    done = {entry["number"]: entry for entry in _entries(log) if not (arguments.retry and entry["outcome"] == "bad")}
     todo = iter([n for n in range(arguments.count) if n not in done])
     print(f"{len(done)} of {arguments.count} done before", flush=True)
     prepare()
@@ -105,7 +108,7 @@ def main(arguments: Arguments) -> None:
                 _give(workers[i], itertools.islice(todo, BATCH - len(workers[i].pending)))
             if not any(w.pending for w in workers):
                 break
-            wait([w.pipe for w in workers if w.pending], timeout=0.5)
+            time.sleep(0.2)  # they have enough at hand
             if time.monotonic() - last > 20:
                 last = time.monotonic()
                 file.flush()
@@ -114,6 +117,12 @@ def main(arguments: Arguments) -> None:
     for worker in workers:
         worker.process.kill()
     write_report(arguments.out, _report(arguments, [done[n] for n in sorted(done) if n < arguments.count]))
+
+
+@cache
+def _assets(folder: Path | None) -> list[Path]:
+    """Originals, the smallest first."""
+    return sorted(folder.glob("*.glb"), key=lambda p: (p.stat().st_size, p.name)) if folder else []
 
 
 def _entries(log: Path) -> list[dict]:
@@ -158,6 +167,7 @@ def _collect(worker: Worker, seconds: float) -> tuple[list[dict], bool]:
         while worker.pipe.poll():
             entries.append(worker.pipe.recv())
             worker.pending.popleft()
+        if entries:
             worker.heard()
     except (EOFError, ConnectionError):
         alive = False
@@ -185,14 +195,15 @@ def _work(pipe: Connection, arguments: Arguments) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as folder:
-        while True:
-            number = pipe.recv()
-            pipe.send(_examine(arguments, number, Path(folder)))
+        parent = os.getppid()
+        while os.getppid() == parent:  # a killed run leaves nobody behind
+            if pipe.poll(5):
+                pipe.send(_examine(arguments, pipe.recv(), Path(folder)))
 
 
 def _examine(arguments: Arguments, number: int, folder: Path) -> dict:
     """Make, load, pose and sometimes place case `number`."""
-    assets = sorted(arguments.assets.glob("*.glb")) if arguments.assets else []
+    assets = _assets(arguments.assets)
     entry: dict[str, Any] = {"number": number, "family": "?"}
     try:
         entry["family"], files = mutated(arguments.seed, number, assets)
@@ -257,13 +268,16 @@ def _pattern(message: str, folder: Path) -> str:
 
 
 def _keep(arguments: Arguments, entry: dict) -> None:
-    assets = sorted(arguments.assets.glob("*.glb")) if arguments.assets else []
+    """The bad case's files and what was wrong, in a folder of their own."""
     folder = arguments.work / "bad" / str(entry["number"])
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    _, files = mutated(arguments.seed, entry["number"], assets)
-    _write(files, folder)
     (folder / "why.txt").write_text(entry["why"])
+    if not entry["why"].startswith("generator:"):
+        assets = _assets(arguments.assets)
+        _, files = mutated(arguments.seed, entry["number"], assets)
+        (folder / "files").mkdir()
+        _write(files, folder / "files")
 
 
 def _report(arguments: Arguments, entries: list[dict]) -> dict:

@@ -8,8 +8,6 @@ of its own, as the batch renderer does.
 
 from __future__ import annotations
 
-import contextlib
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,8 +114,7 @@ class DracoMesh:
         wanted = record["attributes"]
         file.spend(64 * (points + vertices) * max(len(wanted), 1) + 24 * indices, "Draco data")
         try:
-            with contextlib.redirect_stdout(io.StringIO()):
-                mesh = library.decode(stream)
+            mesh = library.decode(stream)
             found = {a["unique_id"]: np.asarray(a["data"]) for a in mesh.attributes}
             self.indices = np.asarray(mesh.faces, dtype=np.int64).reshape(-1)
         except Exception as error:  # DracoPy raises several kinds of its own

@@ -61,9 +61,12 @@ class Container:
             self.json = self._parse_json(data)
         else:
             raise InputError(f"{path}: expected a glTF file (.glb or .gltf), but it does not start with 'glTF'")
-        version = word(self.json.get("asset", {}).get("version", "none"))
-        if version[:1] != "2":
-            raise InputError(f"{path}: expected glTF 2.x, got version {version!r}; export it as glTF 2.0")
+        asset = self.json.get("asset", {})
+        version, least = word(asset.get("version", "none")), word(asset.get("minVersion", "2.0"))
+        if version[:1] != "2" or least != "2.0":
+            raise InputError(
+                f"{path}: expected glTF 2.0, got version {version!r} that needs {least!r}; export it as glTF 2.0"
+            )
         self.required = [word(name) for name in self.json.get("extensionsRequired", [])]
         self._check_extensions()
         self.buffers: dict[int, memoryview] = {}

@@ -15,7 +15,9 @@ from .gltf_text import plain, word
 
 MAX_VERTICES = 3_000_000
 MAX_TRIANGLES = 5_000_000
-MAX_PRIMITIVES = 10_000
+MAX_PRIMITIVES = 5_000
+MAX_TARGETS = 5_000
+"""Morph targets of one primitive."""
 MAX_WORK = 100_000_000
 """Vertices times what moves them (morph targets, joints of a vertex), all primitives: a second or two for one pose."""
 _TRIANGLE_MODES = (4, 5, 6)
@@ -74,6 +76,7 @@ class Meshes:
             self.file.record("skins", skin)
         name = plain(record.get("name", mesh.get("name", "")))
         key = (record["mesh"], skin)
+        self._bound(self.drawn + len(mesh["primitives"]), MAX_PRIMITIVES, "meshes are drawn")  # before any is decoded
         if key not in self._read:
             self._read[key] = [
                 _primitive(self.file, p, name=name, materials=self.materials, skin=skin, joint_counts=self.joint_counts)
@@ -94,14 +97,13 @@ class Meshes:
         self.vertices += sum(len(p.positions) for p in primitives)
         self.triangles += sum(len(p.indices) // 3 for p in primitives)
         self.work += sum(p.work for p in primitives)
-        for value, limit, what in (
-            (self.drawn, MAX_PRIMITIVES, "meshes are drawn"),
-            (self.vertices, MAX_VERTICES, "vertices are drawn"),
-            (self.triangles, MAX_TRIANGLES, "triangles are drawn"),
-            (self.work, MAX_WORK, "products of vertices with morph targets and joints are needed for a pose"),
-        ):
-            if value > limit:
-                raise InputError(f"{self.file.path}: more than {limit} {what}; decimate or merge its meshes")
+        self._bound(self.vertices, MAX_VERTICES, "vertices are drawn")
+        self._bound(self.triangles, MAX_TRIANGLES, "triangles are drawn")
+        self._bound(self.work, MAX_WORK, "products of vertices with morph targets and joints are needed for a pose")
+
+    def _bound(self, value: int, limit: int, what: str) -> None:
+        if value > limit:
+            raise InputError(f"{self.file.path}: more than {limit} {what}; decimate or merge its meshes")
 
 
 def _rest_weights(file: Container, stored: Any, count: int) -> np.ndarray:
@@ -188,8 +190,13 @@ def _primitive(
                 f"{file.path}: mesh {word(name)!r} has vertex colours of {stored.shape[1]} numbers, expected 3 or 4"
             )
         colors[:, : stored.shape[1]] = np.clip(stored, 0, 1)
-    morphs = []
-    for target in p.get("targets", []):
+    morphs, targets = [], p.get("targets", [])
+    if len(targets) > MAX_TARGETS or count * len(targets) > MAX_WORK:
+        raise InputError(
+            f"{file.path}: mesh {word(name)!r} of {count} vertices has {len(targets)} morph targets; at most {MAX_TARGETS} are "
+            f"read, and {MAX_WORK} offsets; export it with fewer"
+        )
+    for target in targets:
         dv = reader.target(target["POSITION"]) if "POSITION" in target else np.zeros_like(reader.positions)
         dn = reader.target(target["NORMAL"]) if "NORMAL" in target and normals is not None else None
         morphs.append((dv, dn))

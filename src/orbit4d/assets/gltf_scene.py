@@ -76,9 +76,9 @@ def read_scene(file: Container, wanted: int | str | None) -> Scene:
         else:
             primitives += meshes.draw(i, node)
     if not primitives:
+        others = f"; {_listing(names)}" if len(names) > 1 else ""
         raise InputError(
-            f"{file.path}: holds no triangles in this scene; expected a mesh"
-            + (f"; {_listing(names)}" if len(names) > 1 else "")
+            f"{file.path}: holds no triangles in this scene (points and lines are not drawn); expected a mesh{others}"
         )
     return Scene(primitives=primitives, nodes=nodes, order=order, skins=skins, record=record, names=names)
 
