@@ -30,7 +30,7 @@ class Facts:
 
 @lru_cache(maxsize=1)
 def words() -> dict:
-    return json.loads((files(__package__) / "words.json").read_text(encoding="utf-8"))
+    return json.loads((files("orbit4d.assets.toybox") / "words.json").read_text(encoding="utf-8"))
 
 
 def caption_all(facts: Facts, rng: np.random.Generator) -> list[str]:
@@ -67,7 +67,7 @@ def _fill(template: str, facts: Facts, rng: np.random.Generator) -> str:
         parts=_parts(facts.features, rng),
         manner=" " + one(table["manners"][manner]) if manner else "",
     )
-    text = re.sub(r"\s+", " ", text).strip()
+    text = re.sub(r"\s+", " ", text).strip().replace("toy toy", "toy")
     return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
 
 

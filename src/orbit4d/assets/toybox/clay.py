@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,14 +13,17 @@ from .paint import Look
 from .shapes import Point
 
 Color = str | np.ndarray
-"""A role of the toy's look ("main", "second", "accent"), the name of a colour, or linear RGB (3,) or one a ring (rows, 3)."""
+"""A role of the toy's look ("main", "second", "accent"), the name of a colour, or linear RGB: (3,) or (rows, 3)."""
+Points = Any
+"""(k, 3): an array, or a list of points, each a tuple, a list or an array."""
 
 
 @dataclass(kw_only=True)
 class Limb:
     """A chain of joints that motions may move: its world end `tip`, which side it is on (-1, 0, 1) and its gait phase.
 
-    `bend` is the way its middle joint folds (about `axis`): -1 forwards like our knees, 1 backwards.
+    `bend` is the way its middle joint folds (about `axis`): -1 forwards like our knees, 1 backwards. `folded`:
+    degrees by which a wing hangs down while it is not used.
     """
 
     joints: list[str]
@@ -28,6 +32,7 @@ class Limb:
     phase: float = 0.0
     bend: float = -1.0
     axis: np.ndarray = field(default_factory=lambda: np.array([1.0, 0, 0]))
+    folded: float = 0.0
 
 
 @dataclass(kw_only=True)
@@ -64,21 +69,21 @@ class Clay:
         self.joint("root", (0, 0, 0), parent="")
         self.joint("body", (0, body, 0), parent="root")
 
-    def joint(self, name: str, at: Sequence[float] | np.ndarray, parent: str = "body") -> str:
+    def joint(self, name: str, at: Points, parent: str = "body") -> str:
         """A joint at the world position `at`."""
         self.names.append(name)
         self.parents.append(parent)
         self.world[name] = np.asarray(at, dtype=float)
         return name
 
-    def chain(self, name: str, points: Sequence[Sequence[float]], parent: str = "body") -> list[str]:
+    def chain(self, name: str, points: Points, parent: str = "body") -> list[str]:
         """Joints name_0, name_1, ... at `points`, each the child of the one before."""
         made: list[str] = []
         for i, point in enumerate(points):
             made.append(self.joint(f"{name}_{i}", point, made[-1] if made else parent))
         return made
 
-    def limb(self, group: str, joints: list[str], tip: Sequence[float] | np.ndarray, **options) -> Limb:
+    def limb(self, group: str, joints: list[str], tip: Points, **options) -> Limb:
         """Register a chain under `group` (leg, arm, wing, tail, neck, head, ...), which motions look up."""
         made = Limb(joints=joints, tip=np.asarray(tip, dtype=float), **options)
         self.limbs.setdefault(group, []).append(made)
@@ -102,7 +107,7 @@ class Clay:
         return self._add(grid, color, joints or (joint,), paint=paint, rigid=rigid)
 
     def tube(
-        self, joints: str | Sequence[str], points: Sequence[Sequence[float]], radii: Sequence, color: Color, *,
+        self, joints: str | Sequence[str], points: Points, radii: Sequence, color: Color, *,
         up: Point = (0, 0, 1), square: float = 0.0, cap: float = 1.0, paint: bool = False, rigid: bool = False,
         fine: float = 1.0, soft: float = 1.0,
     ) -> Part:  # fmt: skip
@@ -116,7 +121,7 @@ class Clay:
         span = float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
         girth = float(sizes.max())
         rows, columns = self._fineness(max(girth, 0.05), fine * (1.5 if paint else 1.0), square)
-        rows = int(np.clip(span / max(girth, 0.03) * rows * 0.3, 4 + 3 * len(line), 44))
+        rows = int(np.clip(span / max(girth, 0.03) * rows * 0.3, 3 + 2 * len(line), 44))
         grid = shapes.tube(
             line, sizes, up=np.array(up, dtype=float), square=square, cap=cap, rows=rows, columns=columns
         )
@@ -139,7 +144,9 @@ class Clay:
         """
         points = np.array([row[:2] for row in outline], dtype=float)
         steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
-        count = np.maximum(1, np.round(steps / max(float(points[:, 1].max()), 1e-6) * (7 if paint else 3.5))).astype(int)
+        count = np.maximum(1, np.round(steps / max(float(points[:, 1].max()), 1e-6) * (7 if paint else 3.5))).astype(
+            int
+        )
         pieces = [
             points[i] + (points[i + 1] - points[i]) * np.linspace(0, 1, n, endpoint=False)[:, None]
             for i, n in enumerate(count)

@@ -7,8 +7,30 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import animals, bugs, motions, motions_body, people, sea, things, vehicles
-from .animator import Animator
+from . import (
+    aircraft,
+    birds,
+    boats,
+    cars,
+    dinosaurs,
+    fish,
+    insects,
+    machines,
+    motions,
+    motions_body,
+    motions_gestures,
+    people,
+    plants,
+    playthings,
+    quadruped_sorts,
+    quadrupeds,
+    robots,
+    snakes,
+    spiders,
+    tentacled,
+    trucks,
+)  # fmt: skip
+from .animator import Animator, Z
 from .clay import Clay
 from .paint import PATTERNS, Look
 
@@ -30,99 +52,108 @@ class Kind:
 
 
 _FIRM = ("spin", "bounce", "hop", "rock", "sway", "wobble", "squash", "grow")
-_SEA_FISH = {k: v for k, v in sea.FISH.items() if k != "seahorse"}
-_DINOSAURS = {k: v for k, v in animals.DINOSAURS.items() if k != "kangaroo"}
 
 KINDS: dict[str, Kind] = {
     "quadruped": Kind(
-        build=animals.quadruped, sorts=animals.MAINS,
-        motions=("walk", "run", "jump", "nod", "shake", "look", "wag", "eat", "sit", "stretch", "bow", "sway", "spin", "bounce", "idle"),
+        build=quadrupeds.quadruped, sorts=quadruped_sorts.MAINS,
+        motions=("walk", "run", "jump", "nod", "shake", "look", "wag", "eat", "sit", "stretch", "bow", "sway", "spin",
+            "bounce", "idle"),
     ),
     "bird": Kind(
-        build=animals.bird, sorts=animals.BIRDS,
-        motions=("flap", "glide", "walk", "run", "jump", "nod", "shake", "look", "eat", "bow", "stretch", "dance", "snap", "spin", "bounce", "idle"),
+        build=birds.bird, sorts=birds.BIRDS,
+        motions=("flap", "glide", "walk", "run", "jump", "nod", "shake", "look", "eat", "bow", "stretch", "dance",
+            "snap", "spin", "bounce", "idle"),
     ),
     "fish": Kind(
-        build=sea.fish, sorts=_SEA_FISH,
+        build=fish.fish, sorts=fish.FISH,
         motions=("swim", "spin", "roll", "nod", "float", "flip", "attack", "sway", "rock", "wobble", "bounce", "idle"),
     ),
     "humanoid": Kind(
         build=people.humanoid, sorts=people.PEOPLE,
-        motions=("walk", "run", "jump", "wave", "clap", "kick", "dance", "bow", "nod", "shake", "look", "sit", "stretch", "spin", "hop", "sway", "idle"),
+        motions=("walk", "run", "jump", "wave", "clap", "kick", "dance", "bow", "nod", "shake", "look", "sit",
+            "stretch", "spin", "hop", "sway", "idle"),
     ),
     "robot": Kind(
-        build=people.robot, sorts=people.ROBOTS,
-        motions=("walk", "run", "wave", "nod", "shake", "look", "spin", "sway", "dance", "clap", "kick", "jump", "attack", "bounce", "hop", "idle"),
+        build=robots.robot, sorts=robots.ROBOTS,
+        motions=("walk", "run", "wave", "nod", "shake", "look", "spin", "sway", "dance", "clap", "kick", "jump",
+            "attack", "bounce", "hop", "idle"),
     ),
     "dinosaur": Kind(
-        build=animals.dinosaur, sorts=_DINOSAURS, only={"flap": ("dragon",), "glide": ("dragon",)},
-        motions=("walk", "run", "jump", "attack", "snap", "eat", "nod", "shake", "look", "wag", "flap", "glide", "sway", "spin", "bounce", "idle"),
+        build=dinosaurs.dinosaur, sorts=dinosaurs.DINOSAURS, only={"flap": ("dragon",), "glide": ("dragon",)},
+        motions=("walk", "run", "jump", "attack", "snap", "eat", "nod", "shake", "look", "wag", "flap", "glide",
+            "sway", "spin", "bounce", "idle"),
     ),
     "insect": Kind(
-        build=bugs.butterfly, sorts=bugs.FLYERS,
-        motions=("flap", "glide", "float", "crawl", "nod", "shake", "look", "dance", "flip", "spin", "sway", "wobble", "bounce", "idle"),
+        build=insects.butterfly, sorts=insects.FLYERS,
+        motions=("flap", "glide", "float", "crawl", "nod", "shake", "look", "dance", "flip", "spin", "sway", "wobble",
+            "bounce", "idle"),
     ),
     "spider": Kind(
-        build=bugs.spider, sorts=bugs.CRAWLERS, only={"snap": ("crab", "scorpion")},
-        motions=("crawl", "dance", "attack", "snap", "spin", "bounce", "hop", "rock", "sway", "wobble", "squash", "idle"),
+        build=spiders.spider, sorts=spiders.CRAWLERS, only={"snap": ("crab", "scorpion")},
+        motions=("crawl", "dance", "attack", "snap", "spin", "bounce", "hop", "rock", "sway", "wobble", "squash",
+            "idle"),
     ),
     "snake": Kind(
-        build=bugs.snake, sorts=bugs.SNAKES,
+        build=snakes.snake, sorts=snakes.SNAKES,
         only={"slither": ("snake", "worm"), "curl": ("snake", "worm"), "crawl": ("caterpillar",)},
         motions=("slither", "crawl", "curl", "nod", "shake", "look", "hop", "spin", "rock", "wobble", "bounce", "idle"),
     ),
     "octopus": Kind(
-        build=sea.octopus, sorts=sea.TENTACLED, only={"look": ("octopus", "squid"), "nod": ("octopus", "squid")},
-        motions=("swim", "pulse", "curl", "dance", "float", "spin", "look", "squash", "sway", "wobble", "bounce", "grow", "idle"),
+        build=tentacled.octopus, sorts=tentacled.TENTACLED, only={"look": ("octopus", "squid"), "nod": ("octopus", "squid")},
+        motions=("swim", "pulse", "curl", "dance", "float", "spin", "look", "squash", "sway", "wobble", "bounce",
+            "grow", "idle"),
     ),
-    "car": Kind(build=vehicles.car, sorts=vehicles.CARS, motions=("drive", "wheelie", "flip", "idle", *_FIRM)),
+    "car": Kind(build=cars.car, sorts=cars.CARS, motions=("drive", "wheelie", "flip", *_FIRM)),
     "truck": Kind(
-        build=vehicles.truck, sorts=vehicles.TRUCKS, only={"open": ("truck",)},
-        motions=("drive", "open", "wheelie", "idle", *_FIRM),
+        build=trucks.truck, sorts=trucks.TRUCKS, only={"open": ("truck",)},
+        motions=("drive", "open", "wheelie", *_FIRM),
     ),
     "aeroplane": Kind(
-        build=vehicles.aeroplane, sorts=vehicles.PLANES, only={"glide": ("aeroplane", "jet")},
-        motions=("fly", "glide", "roll", "flip", "take off", "float", "spin", "rock", "sway", "wobble", "bounce", "squash"),
+        build=aircraft.aeroplane, sorts=aircraft.PLANES, only={"glide": ("aeroplane", "jet"), "roll": ("aeroplane", "jet")},
+        motions=("fly", "glide", "roll", "flip", "take off", "float", "spin", "rock", "sway", "wobble", "bounce",
+            "squash"),
     ),
     "helicopter": Kind(
-        build=vehicles.helicopter, sorts={"helicopter": (), "drone": ("grey", "white", "orange")},
+        build=aircraft.helicopter, sorts={"helicopter": (), "drone": ("grey", "white", "orange")},
         motions=("fly", "take off", "rotate", "float", "spin", "rock", "sway", "wobble", "bounce", "hop", "squash"),
     ),
     "boat": Kind(
-        build=vehicles.boat, sorts=vehicles.BOATS,
+        build=boats.boat, sorts=boats.BOATS,
         motions=("sail", "float", "rock", "sway", "spin", "bounce", "hop", "wobble", "squash", "grow"),
     ),
     "flower": Kind(
-        build=things.flower, sorts=things.FLOWERS,
-        motions=("open", "nod", "shake", "look", "bow", "dance", "sway", "spin", "bounce", "hop", "wobble", "squash", "grow", "idle"),
+        build=plants.flower, sorts=plants.FLOWERS,
+        motions=("open", "nod", "shake", "look", "bow", "dance", "sway", "spin", "bounce", "hop", "wobble", "squash",
+            "grow", "idle"),
     ),
     "tree": Kind(
-        build=things.tree, sorts=things.TREES,
+        build=plants.tree, sorts=plants.TREES,
         motions=("sway", "bow", "dance", "spin", "bounce", "hop", "rock", "wobble", "squash", "grow"),
     ),
     "machine": Kind(
-        build=things.machine, sorts=things.MACHINES, only={"dig": ("excavator",), "drive": ("excavator",)},
+        build=machines.machine, sorts=machines.MACHINES, only={"dig": ("excavator",), "drive": ("excavator",)},
         motions=("rotate", "dig", "drive", *_FIRM),
     ),
-    "chest": Kind(build=things.chest, sorts=things.CHESTS, motions=("open", "float", "flip", *_FIRM)),
+    "chest": Kind(build=playthings.chest, sorts=playthings.CHESTS, motions=("open", "float", "flip", *_FIRM)),
     "lamp": Kind(
-        build=things.lamp, sorts=things.LAMPS,
+        build=playthings.lamp, sorts=playthings.LAMPS,
         motions=("nod", "shake", "look", "bow", "dance", "spin", "bounce", "hop", "sway", "rock", "wobble", "squash"),
     ),
     "slime": Kind(
-        build=things.slime, sorts=things.SLIMES, only={"roll": ("ball",), "idle": ("slime", "ghost")},
+        build=playthings.slime, sorts=playthings.SLIMES, only={"roll": ("ball",), "idle": ("slime", "ghost")},
         motions=("roll", "float", "flip", "idle", *_FIRM),
     ),
 }  # fmt: skip
 MOTIONS = {name: kind.motions for name, kind in KINDS.items()}
 """Kind -> the motions it can do."""
-_MOVES: dict[str, Callable[[Animator], None]] = {**motions.MOTIONS, **motions_body.MOTIONS}
+_MOVES: dict[str, Callable[[Animator], None]] = {**motions.MOTIONS, **motions_gestures.MOTIONS, **motions_body.MOTIONS}
 CYCLES = {
     "run": (2, 2, 3), "walk": (1, 1, 2), "flap": (1, 2, 3), "wave": (1, 2, 3), "clap": (1, 2, 3), "shake": (1, 2, 3),
     "nod": (1, 2, 3), "wag": (1, 2, 3), "swim": (1, 2, 3), "crawl": (1, 2, 3), "drive": (1, 2, 3), "snap": (1, 2, 3),
     "pulse": (1, 2, 3), "dance": (1, 1, 2), "wobble": (1, 2, 3), "squash": (1, 2, 3), "slither": (1, 2, 3), "fly": (1, 1, 2),
 }  # fmt: skip
 """Motion -> repetitions in a loop when slow, normal and fast; (1, 1, 2) where not listed."""
+_WINGS_OUT = ("flap", "glide", "stretch", "spin", "dance", "jump")
 UNSCALED = ("spin", "flip", "rotate", "drive", "roll")
 """Motions whose size does not show, so that no caption speaks of it."""
 
@@ -131,5 +162,8 @@ def animate(clay: Clay, motion: str, *, speed: str, amplitude: float, phase: flo
     """The keyframes of a motion; `speed` is slow, normal or fast."""
     cycles = CYCLES.get(motion, (1, 1, 2))[("slow", "normal", "fast").index(speed)]
     animator = Animator(clay, cycles=cycles, amplitude=amplitude, phase=phase, direction=direction)
+    if motion not in _WINGS_OUT:
+        for wing in animator.limbs("wing"):
+            animator.turn(wing.joints[0], Z, -wing.side * wing.folded)
     _MOVES[motion](animator)
     return animator

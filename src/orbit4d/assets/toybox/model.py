@@ -69,7 +69,7 @@ def _surface(clay: Clay, part: Part, targets: tuple, *, unit: float, band: tuple
     else:
         grid, normal = _seam(grid), _seam(normal)
         moved = [(_seam(a), _seam(b)) for a, b in moved]
-        uvs = paint.texture_uvs(*grid.shape[:2], *band).reshape(-1, 2)
+        uvs = paint.texture_uvs(len(grid), grid.shape[1], band[0], band[1]).reshape(-1, 2)
     origin = clay.world[part.weights[0][0]] if part.rigid else np.zeros(3)
     joints = weights = None
     if not part.rigid:

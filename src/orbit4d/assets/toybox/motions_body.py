@@ -110,6 +110,12 @@ def idle(m: Animator) -> None:
         m.bend(limb, Y, lambda d: 24 * m.a * m.wave(0.3 + d), lag=0.08)
     for arm in m.limbs("arm"):
         m.turn(arm.joints[0], Z, arm.side * (6 + 6 * m.a * m.wave(0.1)))
+    for limb in m.limbs("spine"):
+        m.bend(limb, Y, lambda d: 40 * m.a * m.wave(d), lag=0.12)
+    for limb in m.limbs("fluke"):
+        m.bend(limb, X, lambda d: 22 * m.a * m.wave(0.3 + d), lag=0.1)
+    for fin in m.limbs("fin"):
+        m.bend(fin, Z, lambda d, f=fin: f.side * 16 * m.a * m.wave(0.1))
     for limb in m.limbs("ear"):
         m.bend(limb, Z, lambda d, e=limb: e.side * 8 * m.wave(0.4))
     for limb in m.limbs("tentacle"):
@@ -147,7 +153,11 @@ def drive(m: Animator) -> None:
     for limb in m.limbs("antenna"):
         m.bend(limb, X, lambda d: 16 * m.a * m.wave(0.1, 2))
     for piston in m.limbs("piston"):
-        m.move(piston.joints[0], y=0.5 * float(np.abs(piston.tip[1])) * m.wave(), z=float(np.abs(piston.tip[1])) * m.wave(0.25))
+        m.move(
+            piston.joints[0],
+            y=0.5 * float(np.abs(piston.tip[1])) * m.wave(),
+            z=float(np.abs(piston.tip[1])) * m.wave(0.25),
+        )
 
 
 def wheelie(m: Animator) -> None:

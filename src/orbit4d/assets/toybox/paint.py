@@ -98,7 +98,9 @@ class Look:
                 value = np.sin(2 * np.pi * along * 3.6 * s) * np.sin(2 * np.pi * around * turns)
                 return _edge(value, soft * 22 * s)
             case "patchy":
-                value = sum(np.sin(points @ w * 5.5 * s + f) for w, f in zip(self.seeds[:4, :3], self.seeds[:4, 3], strict=True))
+                value = sum(
+                    np.sin(points @ w * 5.5 * s + f) for w, f in zip(self.seeds[:4, :3], self.seeds[:4, 3], strict=True)
+                )
                 return _edge(np.asarray(value) - 0.7, soft * 12 * s)
         return np.zeros(len(points))
 
@@ -135,7 +137,7 @@ def draw_look(rng: np.random.Generator, *, mains: tuple[str, ...] = (), patterns
     return Look(
         names={"main": main, "second": second, "accent": accent},
         pattern=patterns[rng.integers(len(patterns))],
-        textured=bool(rng.random() < 0.4),
+        textured=bool(rng.random() < 0.6),
         scale=float(rng.uniform(0.75, 1.2)),
         seeds=seeds,
         shade=rng.uniform(0.92, 1.06, 3) * rng.uniform(0.92, 1.05),
@@ -147,14 +149,12 @@ def vertex_colors(look: Look, color: np.ndarray, grid: np.ndarray, normals: np.n
     rows, columns = grid.shape[:2]
     points, down, along, around = _coordinates(grid, normals, unit)
     step = float(np.median(np.linalg.norm(np.diff(grid, axis=0), axis=2))) / unit
-    mask = look.mask(points, down, along, around, soft=max(step, 0.01) * 0.9).reshape(rows, columns, 1)
+    mask = look.mask(points, down, along, around, soft=max(step, 0.01) * 0.5).reshape(rows, columns, 1)
     mask = mask * (np.abs(color - look.linear("main")).max(2, keepdims=True) < 1e-9)  # rings of other colours keep them
     return color * (1 - mask) + look.linear("second") * mask
 
 
-def texture(
-    look: Look, colors: list[np.ndarray], grids: list[tuple[np.ndarray, np.ndarray]], *, unit: float
-) -> bytes:
+def texture(look: Look, colors: list[np.ndarray], grids: list[tuple[np.ndarray, np.ndarray]], *, unit: float) -> bytes:
     """A PNG with one band for each (grid, normals) with a seam column: band k holds v in [k, k + 1] / len(grids)."""
     bands = []
     for color, (grid, normals) in zip(colors, grids, strict=True):

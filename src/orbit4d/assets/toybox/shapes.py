@@ -58,9 +58,7 @@ def smooth_line(points: np.ndarray, count: int) -> np.ndarray:
     i = np.minimum(s.astype(int), k - 2)
     u = (s - i)[:, None]
     p0, p1, p2, p3 = (padded[i + j] for j in range(4))
-    return 0.5 * (
-        2 * p1 + (p2 - p0) * u + (2 * p0 - 5 * p1 + 4 * p2 - p3) * u**2 + (3 * p1 - p0 - 3 * p2 + p3) * u**3
-    )
+    return 0.5 * (2 * p1 + (p2 - p0) * u + (2 * p0 - 5 * p1 + 4 * p2 - p3) * u**2 + (3 * p1 - p0 - 3 * p2 + p3) * u**3)
 
 
 def loft(

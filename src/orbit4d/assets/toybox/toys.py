@@ -74,7 +74,14 @@ def make_toy(seed: int, *, kind: str | None = None, motion: str | None = None) -
         "amplitude": size,
         "seconds": seconds,
     }
-    extras = {"caption": caption, "captions": captions, "kind": kind, "motion": motion, "seed": seed, "version": VERSION}
+    extras = {
+        "caption": caption,
+        "captions": captions,
+        "kind": kind,
+        "motion": motion,
+        "seed": seed,
+        "version": VERSION,
+    }
     data = write_glb(
         skeleton(clay), surfaces, animator.tracks(), times=animator.u * seconds, animation=motion,
         extras=extras | attributes, morph_weights=animator.morphs,
