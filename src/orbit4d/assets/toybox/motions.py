@@ -9,6 +9,7 @@ from .clay import Limb
 
 
 def leg_length(m: Animator) -> float:
+    """The mean length of the legs; for toys without legs, what stands in for it."""
     legs = m.limbs("leg")
     return float(np.mean([m.clay.world[leg.joints[0]][1] - leg.tip[1] for leg in legs])) if legs else 0.3
 
@@ -96,6 +97,7 @@ def jump(m: Animator) -> None:
 
 
 def stand(m: Animator) -> None:
+    """Keep all feet where they are, whatever the body does."""
     for leg in m.limbs("leg"):
         m.plant(leg)
 

@@ -234,6 +234,8 @@ def rotate(m: Animator) -> None:
     """Machines do what they were built for: sails, cabs and rotors turn."""
     for rotor in m.limbs("rotor"):
         m.turn(rotor.joints[0], rotor.axis, m.direction * 360.0 * m.cycles * m.u)
+    m.turn("root", Z, 2.5 * m.a * m.wave())
+    m.turn("root", X, 2.5 * m.a * m.wave(0.25))
     for limb in m.limbs("turret"):
         m.turn(limb.joints[0], Y, 62 * m.a**0.6 * m.wave())
     for limb in m.limbs("hook"):

@@ -208,9 +208,9 @@ def snap(m: Animator) -> None:
         m.turn(claw.joints[0], Y, claw.side * 22 * m.a * m.wave(0.1))
         m.turn(claw.joints[-1], Y, claw.side * 36 * m.a**0.6 * m.rise(0 if claw.side > 0 else 0.5))
     for jaw in m.limbs("jaw"):
-        m.bend(jaw, X, lambda d: 30 * m.a**0.6 * m.rise())
+        m.bend(jaw, X, lambda d: 44 * m.a**0.6 * m.rise())
     for limb in m.limbs("head"):
-        m.bend(limb, X, lambda d: -14 * m.a * m.rise(0.05))
+        m.bend(limb, X, lambda d: -26 * m.a * m.rise(0.05))
     for limb in m.limbs("tail"):
         m.bend(limb, Y, lambda d: 12 * m.wave(d))
 

@@ -34,9 +34,8 @@ def humanoid(rng: Rng, look: Look, sort: str) -> Clay:
     c.noun = sort
     skin = np.array(pick(rng, *_SKINS))
     trousers = {"knight": "silver", "astronaut": "main"}.get(sort, "second")
-    shoes: str = {"knight": "grey", "astronaut": "second", "clown": "accent"}.get(
-        sort, pick(rng, "black", "brown", "accent")
-    )
+    shoes = {"knight": "grey", "astronaut": "second", "clown": "accent"}
+    shoe = shoes[sort] if sort in shoes else str(pick(rng, "black", "brown", "accent"))
     shoulder = legs + torso
     c.tube(
         "body",
@@ -62,7 +61,7 @@ def humanoid(rng: Rng, look: Look, sort: str) -> Clay:
             side=side,
             phase=0.0 if side < 0 else 0.5,
             fold=0.06,
-            foot=((0.058 * big, 0.05, 0.095 * big), shoes),
+            foot=((0.058 * big, 0.05, 0.095 * big), shoe),
         )
         reach = torso * rng.uniform(0.98, 1.08)
         s = (side * (wide * 1.05), legs + torso * 0.88, 0)
