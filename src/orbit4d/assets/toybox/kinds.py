@@ -150,7 +150,8 @@ _MOVES: dict[str, Callable[[Animator], None]] = {**motions.MOTIONS, **motions_ge
 CYCLES = {
     "run": (2, 2, 3), "walk": (1, 1, 2), "flap": (1, 2, 3), "wave": (1, 2, 3), "clap": (1, 2, 3), "shake": (1, 2, 3),
     "nod": (1, 2, 3), "wag": (1, 2, 3), "swim": (1, 2, 3), "crawl": (1, 2, 3), "drive": (1, 2, 3), "snap": (1, 2, 3),
-    "pulse": (1, 2, 3), "dance": (1, 1, 2), "wobble": (1, 2, 3), "squash": (1, 2, 3), "slither": (1, 2, 3), "fly": (1, 1, 2), "hop": (1, 1, 1),
+    "pulse": (1, 2, 3), "dance": (1, 1, 2), "wobble": (1, 2, 3), "squash": (1, 2, 3), "slither": (1, 2, 3), "fly": (1, 1, 2),
+    "hop": (1, 1, 1),
 }  # fmt: skip
 """Motion -> repetitions in a loop when slow, normal and fast; (1, 1, 2) where not listed."""
 _WINGS_OUT = ("flap", "glide", "stretch", "spin", "dance", "jump")
