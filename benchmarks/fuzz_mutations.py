@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from orbit4d.assets.toybox_motions import MOTIONS
 
 from orbit4d.assets.toybox import KINDS, make_toy
-from orbit4d.assets.toybox_motions import MOTIONS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the tests' builder of small glTF files
 from gltf_builder import Glb, draco_compressed, meshopt_compressed, pack, parse, png

@@ -17,6 +17,8 @@ OptionalCount = Annotated[int | None, arg(metavar="N")]
 Names = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(none)")]
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT ...", help_behavior_hint="(required)")]
 
+REPORTED_TOYS = 420
+"""Twenty of each kind."""
 DATA_DESCRIPTION = """From animated assets to curated 4D training clips. Every step resumes where it was stopped.
 
   orbit4d data toybox --count 1000 --out toys                 assets from a seed, if you have none
@@ -42,16 +44,17 @@ def toybox(out: Folder, count: int = 25, seed: int = 0, workers: OptionalCount =
         count: Number of assets; kinds and motions take turns.
         seed: The same seed gives the same assets.
         workers: Processes; as many as there are cores when absent.
-        report: Also render DIR/report: contact sheets and what the assets are made of.
+        report: Also render DIR/report: a contact sheet (of the first 420) and what the assets are made of.
     """
     from .assets.toybox import write_toybox
 
     write_toybox(out, count=count, seed=seed, workers=workers)
     print(f"{count} assets in {out}")
     if report:
-        from .data.toybox_report import write_toybox_report
+        from .data.toybox_report import report_toybox
 
-        print(f"open {write_toybox_report(out)} in a browser")
+        report_toybox(out, out / "report", limit=REPORTED_TOYS)
+        print(f"pictures and counts in {out / 'report'}")
 
 
 def render(

@@ -117,6 +117,7 @@ def render_assets(
         for source in sources:
             for line in manifest.lines(source.input):
                 _count(summary, causes, line.status, line.cause, new=False)
+        shown = time.perf_counter()
         outcomes = _run(jobs, settings, limits, workers=workers, ray=ray)
         with tqdm(total=len(jobs), desc="render", unit="file", disable=not progress) as bar:
             for outcome in outcomes:
@@ -131,6 +132,9 @@ def render_assets(
                 rate = summary.frames / max(time.perf_counter() - started, 1e-9)
                 done = f"{summary.rendered} rendered, {summary.failed} failed, {summary.reused} reused"
                 bar.set_postfix_str(f"{done}, {rate:.0f} frames/s", refresh=False)
+                if time.perf_counter() - shown > 1:  # between files, too: one may hold a hundred animations
+                    shown = time.perf_counter()
+                    bar.refresh()
         if waiting:
             raise RuntimeError(f"rendering ended with {len(waiting)} files left, e.g. {sorted(waiting)[0]}")
         _remove_temporaries(settings.out)

@@ -13,6 +13,7 @@ import numpy as np
 from ..cameras import Orbit
 from ..errors import InputError
 from ..files import atomic_path, parse_json
+from .sample import on_white
 
 if TYPE_CHECKING:
     from .render import Renderer
@@ -65,7 +66,7 @@ def render_toy(folder: str | Path, record: dict[str, Any], renderer: Renderer) -
     # One view more than frames: the last view of an orbit repeats the first.
     views = Orbit(frames=ORBIT_FRAMES + 1)
     rgba = render_grid(asset, views=views, times=times, pairs=pairs, animation=0, size=renderer.size, renderer=renderer)
-    white = _on_white(rgba)
+    white = on_white(rgba)
     n = ORBIT_FRAMES
     return ToyFrames(
         record=record,
@@ -160,11 +161,6 @@ def report_toybox(folder: str | Path, out: str | Path, *, size: int = 128, limit
     with atomic_path(out / "toybox_report.json") as temporary:
         temporary.write_text(json.dumps(report, indent=1))
     return report
-
-
-def _on_white(rgba: np.ndarray) -> np.ndarray:
-    values = rgba.astype(np.float32) / 255
-    return values[..., :3] * values[..., 3:] + 1 - values[..., 3:]
 
 
 def _counts(values: Any) -> dict[str, int]:

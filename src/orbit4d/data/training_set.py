@@ -63,7 +63,7 @@ def toys(folder: Path, count: int, *, seed: int = 0) -> Chosen:
     write_toybox(folder, count=count, seed=seed)
     manifest = json.loads((folder / "manifest.json").read_text())
     entries = manifest["toys"] if isinstance(manifest, dict) else manifest
-    return {(e["file"], 0): Wording(captions=["toy: " + e["caption"]], kind=f"toy {e['kind']}") for e in entries}
+    return {(e["file"], 0): Wording(captions=e["captions"], kind=f"toy {e['kind']}") for e in entries}
 
 
 def render_training_set(
