@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 import tyro
-from fuzz_mutations import mutated, prepare
+from fuzz_mutations import mutated
+from fuzz_originals import prepare
 from shared import DATA, write_report
 
 from orbit4d.assets.gltf import Asset, load_glb

@@ -16,7 +16,7 @@ _DUBLIN_CORE = {
 
 def plain(value: object, limit: int = _MAX_TEXT) -> str:
     """One printable line of at most `limit` characters: no control characters, escapes or lone surrogates."""
-    text = value if isinstance(value, str) else str(value) if isinstance(value, int | float | bool) else repr(value)
+    text = str(value) if isinstance(value, str | int | float | BaseException) else repr(value)
     text = "".join(c if c.isprintable() else " " for c in text[: 4 * limit])
     text = " ".join(text.split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
