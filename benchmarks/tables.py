@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from data_tables import blender, consistency, curation, data_engine, hostile, toybox
 
 from orbit4d.files import atomic_path
 
@@ -178,13 +179,6 @@ On the {len(report["assets"])} assets of held-out families (`autoencoder.py`): {
 {m["foreground_db"]:.1f} dB foreground, alpha IoU {m["alpha_iou"]:.3f}."""
 
 
-def rendering(report: dict, reports: dict) -> str:
-    return f"""## Rendering assets
-
-{report["rendered"]} of {report["rendered"] + len(report["failed"])} assets of our collection render, at a mean of
-{report["mean_frames_per_second"]:.0f} frames a second ({report["size"]} pixels a side) on software OpenGL (`render_assets.py`)."""
-
-
 def kernels(report: dict, reports: dict) -> str:
     rows = [[c["gaussians"], c["size"], c["ms"], c["ms_forward"], c["two_threads"]] for c in report["rasteriser"]]
     ratio = report["rasteriser"][0]["twin_ratio"]
@@ -204,7 +198,12 @@ SECTIONS = {
     "oracle_ladder": ladder,
     "generate": generated,
     "autoencoder": autoencoder,
-    "render_assets": rendering,
+    "data_engine": data_engine,
+    "curation": curation,
+    "blender_silhouettes": blender,
+    "fuzz_assets": hostile,
+    "toybox_report": toybox,
+    "consistency": consistency,
     "kernels": kernels,
 }
 
