@@ -62,7 +62,9 @@ def main(arguments: Arguments) -> None:
             },
             "seconds_measuring_and_reporting": round(measured_in, 1),
             "seconds_deciding_again": round(again, 1),
-            "dropped": [f"{line['input']} {line['animation_name']}: {line['rule']}: {line['reason']}" for line in dropped],
+            "dropped": [
+                f"{line['input']} {line['animation_name']}: {line['rule']}: {line['reason']}" for line in dropped
+            ],
         },
     )
 
