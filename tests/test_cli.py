@@ -162,7 +162,7 @@ BAD = {
     "train without data": (["train", "small", "--out", "O"], ["--data", "small"]),
     "train on nothing": (["train", "small", "--data", "I/absent", "--out", "O"], ["absent", "missing"]),
     "train half": (["train", "tiny", "--steps", "5", "--out", "O"], ["--steps", "--stage"]),
-    "train too early": (["train", "tiny", "--stage", "autoencoder", "--out", "O"], ["clips"]),
+    "train too early": (["train", "tiny", "--stage", "autoencoder", "--out", "O"], ["data", "orbit4d data render"]),
 }
 
 

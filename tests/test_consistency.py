@@ -193,14 +193,14 @@ def test_the_renderers_true_flow_is_the_scale(tmp_path: Path) -> None:
     from orbit4d.data.render import render_clip
 
     asset = tmp_path / "toy.glb"
-    asset.write_bytes(make_toy(0).glb)
+    asset.write_bytes(make_toy(0, kind="fish", motion="swim").glb)
     clip = render_clip(asset, trajectory="front", frames=12, size=128, outputs=("flow",))
     assert clip.depth is not None and clip.flow is not None
     motion = SurfaceMotion(depth=clip.depth, flow=clip.flow, cameras=clip.cameras)
     error = warp_error(clip.on_background(), clip.alpha, motion)
     assert error["covered"] is not None and error["mean_absolute"] is not None and error["unwarped"] is not None
     assert error["covered"] > 0.7
-    assert error["mean_absolute"] < error["unwarped"] / 2
+    assert error["mean_absolute"] < error["unwarped"] / 3
 
 
 def test_bad_input() -> None:

@@ -123,7 +123,7 @@ def test_damaged_payloads_are_one_clear_line(tmp_path, library, compress):
             ("count", 2**40),
             ("byteStride", 7),
             ("mode", "SIDEWAYS"),
-            ("filter", "OCTAHEDRAL"),
+            ("filter", "QUATERNION"),
             ("byteLength", 9),
             ("byteOffset", 10**9),
         ):

@@ -238,8 +238,10 @@ def test_toybox_resumes_covers_everything_and_ignores_the_number_of_processes(tm
         assert toy.glb == path.read_bytes() and toy.captions == entry["captions"]
     kept = paths[3].stat().st_mtime_ns
     paths[5].unlink()
+    paths[7].write_bytes(paths[8].read_bytes())
     again = write_toybox(box, count=45, seed=4, progress=False, workers=0)
     assert again[3].stat().st_mtime_ns == kept and again[5].is_file() and len(again) == 45
+    assert hashlib.sha256(again[7].read_bytes()).hexdigest() == manifest[7]["sha256"]
     assert not [p for p in box.iterdir() if p.name.startswith(".")]
     changed = write_toybox(box, count=5, seed=9, progress=False)
     assert changed[3].stat().st_mtime_ns != kept

@@ -251,7 +251,8 @@ def _run(
         for key, measured in _pooled(list(waiting.values()), workers=workers, task=task):
             del waiting[key]
             yield key, measured
-        for key, job in list(waiting.items()):  # the pool broke: one at a time shows at whom
+        # If the pool broke, it was at one of the first that wait: one at a time shows at whom.
+        for key, job in list(waiting.items())[: 2 * workers + 2]:
             ended = dict(_pooled([job], workers=1, task=task))
             del waiting[key]
             crash = Measured(measures={}, problem="measuring it ended its process (out of memory?)", rule="crash")

@@ -45,7 +45,7 @@ def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
     """The records of a toybox. Raises InputError when there is none."""
     path = Path(folder) / "manifest.json"
     if not path.is_file():
-        raise InputError(f"{path}: missing; write the toys first with `orbit4d toybox --out {folder}`")
+        raise InputError(f"{path}: missing; write the toys first with `orbit4d data toybox --out {folder}`")
     document = parse_json(path.read_bytes(), source=path)
     if not isinstance(document, dict) or not isinstance(document.get("toys"), list) or not document["toys"]:
         raise InputError(f"{path}: not a toybox manifest; write the toys again")

@@ -28,7 +28,7 @@ def write_toybox(
     """Write `count` toys and `manifest.json` into `folder`: kinds and motions in turn, so that all are covered.
 
     Toy i has the seed `seed + i`; the bytes do not depend on `workers` (None: one a core, 0: no other processes).
-    Resumable: files that the manifest lists with the same seed, kind, motion and version are kept.
+    Resumable: files that the manifest lists with the same seed, kind, motion, version and contents are kept.
 
     Raises InputError for a bad count, seed, number of workers or folder.
     """
@@ -54,7 +54,7 @@ def write_toybox(
         path = folder / f"toy_{i:06d}.glb"
         record = known.get(path.name, {})
         wanted = {"seed": seed + i, "version": VERSION, "kind": kind, "motion": motion}
-        whole = path.is_file() and all(record.get(k) == v for k, v in wanted.items())
+        whole = all(record.get(k) == v for k, v in wanted.items()) and _sha256(path) == record.get("sha256")
         records.append(record if whole else None)
         if not whole:
             jobs.append((i, seed + i, kind, motion, str(path)))
@@ -68,6 +68,13 @@ def write_toybox(
                 _save(manifest, records)
     _save(manifest, records)
     return [folder / f"toy_{i:06d}.glb" for i in range(count)]
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return None
 
 
 def _known(manifest: Path) -> dict[str, dict]:
