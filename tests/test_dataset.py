@@ -19,8 +19,8 @@ from orbit4d.cameras import Orbit
 from orbit4d.data.dataset import ShardDataset, collate, item_cameras
 from orbit4d.data.latent_set import open_latents
 from orbit4d.data.plan import RenderPlan
-from orbit4d.data.sample import sample_from_members, save_sample
-from orbit4d.data.sample_set import open_samples, tar_contents
+from orbit4d.data.sample import sample_from_members, save_sample, tar_contents
+from orbit4d.data.sample_set import open_samples
 from orbit4d.data.selection import Selection, columns, rows, sample_orbits
 from orbit4d.data.shards import write_shards
 from orbit4d.errors import InputError

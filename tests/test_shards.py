@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tarfile
 from pathlib import Path
 
 import pytest
-from sample_fixtures import disc_folder
+from sample_fixtures import disc_folder, disc_sample
 
 from orbit4d.data import shards
-from orbit4d.data.sample import load_sample
-from orbit4d.data.sample_set import open_samples, tar_contents
+from orbit4d.data.plan import RenderPlan
+from orbit4d.data.sample import load_sample, save_sample, tar_contents
+from orbit4d.data.sample_set import is_sample_folder, open_samples
 from orbit4d.data.shards import verify_shards, write_shards
 from orbit4d.errors import InputError
 
@@ -216,6 +218,33 @@ def test_samples_rendered_after_curation_are_not_left_out_silently(folder, tmp_p
         _write(copy, tmp_path / "out", include_dropped=True)
 
 
+def test_samples_rendered_again_after_curation_do_not_keep_the_old_one(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    lines = [json.loads(line) for line in (copy / "manifest.jsonl").read_text().splitlines()]
+
+    def manifest(*lines: dict) -> None:
+        (copy / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    sample = disc_sample(RenderPlan(frames=5, size=16), key="disc_0__000", radius=5)
+    save_sample(sample, copy / "samples" / "disc_0__000.tar")
+    digest = hashlib.sha256((copy / "samples" / "disc_0__000.tar").read_bytes()).hexdigest()
+    manifest(*lines, lines[0] | {"sha256": digest})
+    for call in (lambda: open_samples(copy), lambda: _write(copy, tmp_path / "out")):
+        with pytest.raises(InputError, match=r"1 samples were rendered again after it, e\.g\. disc_0__000; curate"):
+            call()
+    manifest(*lines[1:])
+    with pytest.raises(InputError, match=r"1 samples that it lists are no longer.*disc_0__000; curate"):
+        open_samples(copy)
+    manifest(*lines, lines[0] | {"status": "failed", "sample": None, "sha256": None})
+    with pytest.raises(InputError, match="no longer"):
+        open_samples(copy)
+    manifest(*lines[:-2], lines[-1])  # a dropped one is gone: only whoever wants it is told
+    assert len(open_samples(copy)) == 5
+    with pytest.raises(InputError, match="no longer"):
+        _write(copy, tmp_path / "out", include_dropped=True)
+
+
 def test_a_sample_that_changed_after_curation_is_refused(folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
@@ -238,3 +267,4 @@ def test_folders_open_without_sharding(folder, tmp_path):
     assert len(open_samples(copy)) == 7
     (copy / "manifest.jsonl").unlink()
     assert len(open_samples(copy)) == len(open_samples(copy / "samples")) == 7
+    assert is_sample_folder(copy) and is_sample_folder(copy / "samples") and not is_sample_folder(tmp_path)
