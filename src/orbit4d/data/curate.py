@@ -10,7 +10,6 @@ A killed run continues: measures are appended as they come, a torn last line is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import multiprocessing
@@ -27,7 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import atomic_path, parse_json
+from ..files import atomic_path, file_sha256, parse_json
 from .curation import MEASURES, MEASURES_VERSION, CurationRules, Decision, decide, quantiles
 from .curation_report import thumbnail_path, write_curation_report
 from .sample import KEY
@@ -189,15 +188,6 @@ def measure_file(sha256: str | None, path: str, thumbnail: str) -> Measured:
     with atomic_path(thumbnail) as temporary:
         temporary.write_bytes(strip)
     return measured
-
-
-def file_sha256(path: str | Path) -> str:
-    """64 hexadecimal digits of a file. Raises InputError where it cannot be read."""
-    try:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); render it again") from error
 
 
 def _measure_all(

@@ -218,17 +218,25 @@ def read_index(folder: Path) -> dict[str, Any]:
         if not isinstance(index["bytes"], int):
             raise TypeError("bytes")
         for shard in index["shards"]:
-            good = SHARD_NAME.fullmatch(shard["file"]) and isinstance(shard["bytes"], int)
-            good = good and isinstance(shard["sha256"], str)
-            for sample in shard["samples"]:
-                offset, length = sample["offset"], sample["length"]
-                good = good and KEY.fullmatch(sample["key"]) and isinstance(offset, int) and isinstance(length, int)
-                good = good and offset >= 0 and _BLOCK <= length <= MAX_SAMPLE and offset + length <= shard["bytes"]
-            if not good:
-                raise InputError(f"{path}: what it says of {str(shard['file'])[:60]} is malformed; shard again")
+            check_shard(shard, source=path)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not an index of shards ({type(error).__name__}: {str(error)[:60]})") from error
     return index
+
+
+def check_shard(shard: Any, *, source: Path) -> None:
+    """Raises InputError unless `shard` is what the index says of one: its file, checksum and where its samples lie."""
+    try:
+        good = SHARD_NAME.fullmatch(shard["file"]) and isinstance(shard["bytes"], int)
+        good = good and isinstance(shard["sha256"], str)
+        for sample in shard["samples"]:
+            offset, length = sample["offset"], sample["length"]
+            good = good and KEY.fullmatch(sample["key"]) and isinstance(offset, int) and isinstance(length, int)
+            good = good and offset >= 0 and _BLOCK <= length <= MAX_SAMPLE and offset + length <= shard["bytes"]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{source}: not an index of shards ({type(error).__name__}: {str(error)[:60]})") from error
+    if not good:
+        raise InputError(f"{source}: what it says of {str(shard['file'])[:60]} is malformed; shard again")
 
 
 def _shard_entries(folder: Path) -> list[Entry]:
