@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 from sample_fixtures import disc_sample, write_folder
 
 from orbit4d.cameras import Orbit
+from orbit4d.data.clip_sample import sample_from_clips
 from orbit4d.data.plan import RenderPlan
-from orbit4d.data.published import sample_from_clips
 from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder, premultiply, unpremultiply

@@ -113,13 +113,15 @@ class Manifest:
     holds something else.
     """
 
-    def __init__(self, folder: Path, plan: RenderPlan) -> None:
+    def __init__(self, folder: Path, plan: RenderPlan | None) -> None:
+        """plan: what it is rendered with; None: not rendered, plan.json is neither written nor compared."""
         self.folder, self.path = folder, folder / "manifest.jsonl"
         ensure_writable_parent(self.path)
         ensure_writable_parent(folder / "samples" / "KEY.tar")
         self._lock = lock_folder(folder)
         try:
-            _check_plan(folder / "plan.json", plan)
+            if plan is not None:
+                _check_plan(folder / "plan.json", plan)
             self._read()
         except BaseException:
             self._lock.close()
