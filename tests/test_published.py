@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import draw_ball, sphere_clip
+from curation_fixtures import curation_lines
 from PIL import Image
 from sample_fixtures import disc_folder
 
@@ -19,6 +20,8 @@ from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip, load_clip
 from orbit4d.data import published
 from orbit4d.data.clip_sample import sample_from_clips
+from orbit4d.data.curate import curate_folder
+from orbit4d.data.curation import FRAME_MEASURES, MEASURES, CurationRules
 from orbit4d.data.dataset import ShardDataset
 from orbit4d.data.manifest import Manifest
 from orbit4d.data.published import import_published, samples_from_diffusion4d, samples_from_dnerf
@@ -204,23 +207,43 @@ def test_folders_of_other_makers_are_refused(tmp_path):
         _import(tmp_path / "root", out)
 
 
-def test_dnerf_folder_is_a_sample(tmp_path):
+def _dnerf_folder(folder: Path) -> OrbitalClip:
     clip = sphere_clip(frames=5)
     poses = clip.cameras.to_opengl()
     frames = []
     for i in range(5):
-        (tmp_path / "train").mkdir(exist_ok=True)
-        _png(clip, i).save(tmp_path / "train" / f"r_{i:03d}.png")
+        (folder / "train").mkdir(exist_ok=True)
+        _png(clip, i).save(folder / "train" / f"r_{i:03d}.png")
         entry = {"file_path": f"./train/r_{i:03d}", "transform_matrix": poses[i].tolist(), "time": i / 4}
         frames.append(entry)
     document = {"camera_angle_x": float(np.radians(39.6)), "frames": frames}
-    (tmp_path / "transforms_train.json").write_text(json.dumps(document))
-    (tmp_path / "transforms_test.json").write_text("never read")
+    (folder / "transforms_train.json").write_text(json.dumps(document))
+    (folder / "transforms_test.json").write_text("never read")
+    return clip
+
+
+def test_dnerf_folder_is_a_sample(tmp_path):
+    clip = _dnerf_folder(tmp_path)
     (sample,) = samples_from_dnerf(tmp_path)
     back = sample.clip([(i % 4, i) for i in range(5)])
     torch.testing.assert_close(back.alpha, clip.alpha)
     torch.testing.assert_close(back.cameras.camera_to_world, clip.cameras.camera_to_world, atol=1e-5, rtol=0)
     assert sample.meta["orbits"] == [] and sample.meta["motion_magnitude"] is None
+
+
+def test_imports_can_be_curated(tmp_path):
+    """Of D-NeRF there is neither front clip nor static orbit: what there is decides."""
+    (tmp_path / "root" / "dnerf").mkdir(parents=True)
+    _dnerf_folder(tmp_path / "root" / "dnerf")
+    _diffusion4d_folder(tmp_path / "root" / "orbital")
+    assert _import(tmp_path / "root", tmp_path / "out") == (2, 0, 0)
+    rules = CurationRules(flat=0, static_ssim=1, border=1)
+    for _ in range(2):  # the second time from stored measures
+        assert curate_folder(tmp_path / "out", rules=rules, progress=False).kept == 2
+    lines = {line["input"]: line for line in curation_lines(tmp_path / "out")}
+    assert set(lines["dnerf"]["measures"]) == set(FRAME_MEASURES) and lines["dnerf"]["motion_magnitude"] is None
+    assert set(lines["orbital"]["measures"]) == set(MEASURES)
+    assert len(open_samples(tmp_path / "out")) == 2
 
 
 def test_clips_of_cameras_that_repeat(tmp_path):

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..files import atomic_path, file_sha256, parse_json
-from .curation import MEASURES, MEASURES_VERSION, CurationRules, Decision, decide, quantiles
+from .curation import FRAME_MEASURES, MEASURES, MEASURES_VERSION, CurationRules, Decision, decide, quantiles
 from .curation_report import thumbnail_path, write_curation_report
 from .sample import KEY
 
@@ -344,7 +344,7 @@ def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
             )
             if (
                 good
-                and entry["measures"].keys() == set(MEASURES)
+                and set(FRAME_MEASURES) <= entry["measures"].keys() <= set(MEASURES)
                 and isinstance(entry["digest"], str)
                 and entry["sha256"]
             ):
