@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbit4d.cameras import Orbit
-from orbit4d.data.plan import RenderPlan
+from orbit4d.data.plan import MAX_RADIUS, RenderPlan
 from orbit4d.data.sample import Sample, encode_frame, load_sample, save_sample
 from orbit4d.errors import InputError
 
@@ -247,11 +247,25 @@ def test_keys_are_file_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"frames": 2}, {"orbits": 0}, {"outputs": ("depth", "depth")}, {"size": 4096}, {"light": "sun"}, {"seed": 0.5}],
+    [
+        {"radius": 18.6},
+        {"frames": 2},
+        {"orbits": 0},
+        {"outputs": ("depth", "depth")},
+        {"size": 4096},
+        {"light": "sun"},
+        {"seed": 0.5},
+    ],
 )
 def test_bad_plans_are_refused(bad: dict) -> None:
     with pytest.raises(InputError, match="expected"):
         RenderPlan(**bad)
+
+
+def test_the_farthest_camera_sees_all_before_the_far_plane() -> None:
+    from orbit4d.data.renderer import FAR
+
+    assert RenderPlan(radius=MAX_RADIUS).radius + 1 < FAR
 
 
 def test_plan_json_round_trip() -> None:
