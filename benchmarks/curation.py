@@ -45,7 +45,7 @@ def main(arguments: Arguments) -> None:
     published = curate_folder(arguments.folder, rules=to_the_letter, report=False, progress=False)
     curate_folder(arguments.folder, rules=rules, report=False, progress=False)  # leave the default's decisions there
     names = ("ssim_quarter", "ssim_half", "ssim_peak", "coverage_min", "border_max", "motion_magnitude")
-    measures = {name: [line["measures"][name] for line in lines if line["measures"]] for name in names}
+    measures = {name: [line["measures"][name] for line in lines if name in line["measures"]] for name in names}
     write_report(
         arguments.out,
         {

@@ -9,15 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbit4d.data.curation import (
+    FRAME_MEASURES,
     MEASURES,
     CurationRules,
     decide,
     frames_digest,
     measure,
     on_white,
+    orbit_pairs,
     quantiles,
 )
-from orbit4d.data.plan import RenderPlan
+from orbit4d.data.plan import Pair, RenderPlan
+from orbit4d.data.sample import Sample
 from orbit4d.errors import InputError
 
 FINE = {
@@ -195,15 +198,49 @@ def test_bad_rules_are_refused(bad: dict) -> None:
         CurationRules(**bad)
 
 
-def test_samples_without_their_clips_are_refused() -> None:
-    sample = make_sample(disc(step=0.2))
-    front = {(0, j) for j in range(PLAN.frames)}
-    sample.meta["pairs"] = [p for p in sample.meta["pairs"] if tuple(p) not in front]
-    with pytest.raises(InputError, match="front clip"):
-        measure(sample)
+def _only(sample: Sample, pairs: list[Pair], **meta) -> Sample:
+    """The sample with these frames alone."""
+    sample.meta |= {"pairs": [list(p) for p in pairs], **meta}
+    names = {f"v{i:02d}t{j:02d}" for i, j in pairs}
+    sample.members = {name: data for name, data in sample.members.items() if name[:6] in names}
+    return sample
+
+
+def test_what_a_sample_lacks_is_not_measured() -> None:
+    still = lambda: make_sample(disc())  # noqa: E731
+    assert decide(measure(still()), CurationRules()).rule == "static"
+    orbit = [p for p in PLAN.orbit() if p != (0, 8)]
+    m = measure(_only(still(), orbit, orbits=[[list(p) for p in orbit]]))
+    assert set(m) == set(FRAME_MEASURES) and decide(m, CurationRules()).kept
+    scattered = [(1, 0), (3, 0), (2, 2), (0, 5), (5, 5)]  # no orbit, no front clip, as of D-NeRF
+    loose = _only(make_sample(disc(offset=0.3, step=0.3)), scattered, orbits=[])
+    m = measure(loose)
+    assert set(m) == set(FRAME_MEASURES) and orbit_pairs(loose) == scattered
+    assert decide(m, CurationRules()).rule == "leaves-frame"
+    assert measure(_only(still(), scattered, orbits=[], motion_magnitude=0.5))["motion_magnitude"] == 0.5
     for orbits in ([[]], [[1]], "x"):
         with pytest.raises(InputError, match="orbits"):
             measure(make_sample(disc(), orbits=orbits))
+    broken = still()
+    del broken.members["v00t03.rgba.png"]
+    with pytest.raises(InputError, match=r"v00t03"):
+        measure(broken)
+
+
+def test_front_view_and_static_time_are_those_of_the_metadata() -> None:
+    """Views other than 3 stand still; m is against time 2."""
+    moved, still = disc(step=0.25), disc()
+    plan = RenderPlan(frames=9, size=48, rows=4, columns=8, outputs=())
+    pairs = [[i, j] for i in range(8) for j in range(9)]
+    draw = lambda p: (moved if p[0] == 3 else still)(p)  # noqa: E731
+    sample = make_sample(draw, plan=plan, front_view=3, static_time=2, pairs=pairs)
+    m, view = measure(sample), measure(make_sample(moved))
+    assert m["ssim_half"] < 0.95 < measure(make_sample(draw, plan=plan, pairs=pairs))["ssim_half"]
+    assert view["ssim_half"] != m["ssim_half"]  # other stripes
+    expected = np.mean([np.square(on_white(draw((i, j))) - on_white(draw((i, 2)))).mean() for i, j in PLAN.orbit()])
+    assert m["motion_magnitude"] == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(InputError, match="front_view"):
+        measure(make_sample(moved, front_view="x"))
 
 
 def test_digest_knows_frames_and_nothing_else() -> None:

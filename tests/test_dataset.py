@@ -19,8 +19,8 @@ from orbit4d.cameras import Orbit
 from orbit4d.data.dataset import ShardDataset, collate, item_cameras
 from orbit4d.data.latent_set import open_latents
 from orbit4d.data.plan import RenderPlan
-from orbit4d.data.sample import sample_from_members, save_sample
-from orbit4d.data.sample_set import open_samples, tar_contents
+from orbit4d.data.sample import sample_from_members, save_sample, tar_contents
+from orbit4d.data.sample_set import open_samples
 from orbit4d.data.selection import Selection, columns, rows, sample_orbits
 from orbit4d.data.shards import write_shards
 from orbit4d.errors import InputError
@@ -147,6 +147,35 @@ def test_going_on_with_other_ranks(shards):
     one = ShardDataset(shards)
     one.load_state_dict(two[0].state_dict())
     assert _keys(itertools.islice(one, 12)) == alone[8:]
+
+
+def test_no_item_shares_the_random_numbers_of_its_epochs_order(shards, monkeypatch):
+    drawn, default_rng = [], np.random.default_rng
+
+    def noted(words):
+        rng = default_rng(words)
+        drawn.append(rng.bit_generator.state["state"]["state"])
+        return rng
+
+    monkeypatch.setattr(np.random, "default_rng", noted)
+    dataset = ShardDataset(shards)
+    for epoch in range(3):
+        for number in range(3):
+            dataset.item(epoch, number)
+    assert len(drawn) == len(set(drawn)) == 3 + 9
+
+
+def test_states_of_ranks_agree_until_a_finite_stream_ends(shards):
+    datasets = [ShardDataset(shards, rank=rank, world=2, epochs=1) for rank in range(2)]
+    streams = [iter(dataset) for dataset in datasets]
+    for step in range(COUNT // 2):
+        for stream in streams:
+            next(stream)
+        states = [dataset.state_dict() for dataset in datasets]
+        assert states[0] == states[1] == states[0] | {"epoch": 0, "position": 2 * (step + 1)}
+    assert [next(stream, None) is None for stream in streams] == [False, True]
+    list(streams[0])
+    assert all(dataset.state_dict()["position"] == dataset.state_dict()["epoch"] == 0 for dataset in datasets)
 
 
 def test_finite_streams_end_with_what_is_left(shards):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbit4d.cameras import Orbit
-from orbit4d.data.plan import RenderPlan
+from orbit4d.data.plan import MAX_RADIUS, RenderPlan
 from orbit4d.data.sample import Sample, encode_frame, load_sample, save_sample
 from orbit4d.errors import InputError
 
@@ -47,6 +49,9 @@ def make_sample(plan: RenderPlan, *, key: str = "toy_1__000", seed: int = 0) -> 
         "depth_max": 4.0,
     }
     return Sample(key=key, meta=meta, members=members), frames
+
+
+SMALL = make_sample(RenderPlan(frames=3, size=8))
 
 
 @given(frames=st.integers(3, 40), orbits=st.integers(1, 8), rows=st.integers(1, 8), columns=st.integers(1, 8))
@@ -121,8 +126,12 @@ def test_damaged_samples_are_refused(tmp_path: Path) -> None:
     whole = (tmp_path / "good.tar").read_bytes()
     (tmp_path / "short.tar").write_bytes(whole[: len(whole) // 3])
     (tmp_path / "text.tar").write_text("hello" * 300)
+    sound = whole.rstrip(b"\0")
+    (tmp_path / "endless.tar").write_bytes(sound + bytes(-len(sound) % 512))
     bad = [
         tmp_path / "short.tar",
+        tmp_path / "endless.tar",
+        tmp_path,
         tmp_path / "text.tar",
         tmp_path / "absent.tar",
         _tar(tmp_path / "link.tar", [("k.json", b"")], kind=tarfile.SYMTYPE),
@@ -150,6 +159,86 @@ def test_damaged_members_are_refused(name: str) -> None:
             read((0, 0))
 
 
+@pytest.mark.parametrize("name", ["v00t00.rgba.png", "v00t00.depth.png", "v00t00.normals.npz", "v00t00.flow.npz"])
+@given(place=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_flipped_bits_are_other_pixels_or_one_line(name: str, place: float, bit: int) -> None:
+    sample, _ = SMALL
+    data = bytearray(sample.members[name])
+    data[int(place * len(data))] ^= 1 << bit
+    damaged = Sample(key=sample.key, meta=sample.meta, members={name: bytes(data)})
+    try:
+        getattr(damaged, name.split(".")[1])((0, 0))
+    except InputError as error:
+        assert "\n" not in str(error)
+
+
+def _npz(data: bytes, *, method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        archive.writestr("arr_0.npy", data)
+    return out.getvalue()
+
+
+def _encrypted(data: bytes) -> bytes:
+    """An archive that says its member is encrypted."""
+    out = bytearray(data)
+    out[6] |= 1
+    out[data.index(b"PK\1\2") + 8] |= 1
+    return bytes(out)
+
+
+def test_archives_that_claim_much_or_raise_oddly_are_one_line() -> None:
+    sample, _ = make_sample(RenderPlan(frames=3, size=8))
+    good = sample.members["v00t00.flow.npz"]
+    method = bytearray(good)
+    method[8] = method[good.index(b"PK\1\2") + 10] = 99
+    header = b"\x93NUMPY\2\0" + (2**27).to_bytes(4, "little")
+    cut = bytearray(good)
+    cut[60:70] = bytes(10)
+    for data in (
+        bytes(method),
+        _encrypted(good),
+        bytes(cut),
+        _npz(header + b" " * 2**27),
+        _npz(b"\x93NUMPY\1\0\x10\0" + b"(" * 16),
+        _npz(b"x" * 99, method=zipfile.ZIP_LZMA)[:-40],
+    ):
+        sample.members["v00t00.flow.npz"] = data
+        with pytest.raises(InputError) as error:
+            sample.flow((0, 0))
+        assert "\n" not in str(error.value)
+
+
+def test_a_picture_that_claims_much_is_one_line() -> None:
+    sample, _ = make_sample(RenderPlan(frames=3, size=8))
+    data = bytearray(sample.members["v00t00.rgba.png"])
+    data[16:24] = (60000).to_bytes(4, "big") * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    sample.members["v00t00.rgba.png"] = bytes(data)
+    with pytest.raises(InputError, match="damaged PNG"):
+        sample.rgba((0, 0))
+    del sample.meta["depth_max"]
+    with pytest.raises(InputError, match="depth_max"):
+        sample.depth((0, 0))
+
+
+def test_sparse_members_are_refused_unread(tmp_path: Path) -> None:
+    """A GNU sparse header of 512 bytes says that its member is of 60 MiB, of which nothing is stored."""
+    info = tarfile.TarInfo("k.v00t00.rgba.png")
+    info.type = tarfile.GNUTYPE_SPARSE
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[386:410] = b"00000000000\0" * 2
+    header[483:495] = b"%011o\0" % (60 * 2**20)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    path = tmp_path / "sparse.tar"
+    path.write_bytes(bytes(header) * 40 + bytes(1024))
+    with tarfile.open(path) as tar:
+        assert tar.next().size == 60 * 2**20  # tarfile would serve it
+    with pytest.raises(InputError, match=r"no plain file"):
+        load_sample(path)
+
+
 def test_keys_are_file_names(tmp_path: Path) -> None:
     sample, _ = make_sample(RenderPlan(frames=3, size=8), key="a/../b")
     with pytest.raises(InputError, match="sample key"):
@@ -158,11 +247,25 @@ def test_keys_are_file_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"frames": 2}, {"orbits": 0}, {"outputs": ("depth", "depth")}, {"size": 4096}, {"light": "sun"}, {"seed": 0.5}],
+    [
+        {"radius": 18.6},
+        {"frames": 2},
+        {"orbits": 0},
+        {"outputs": ("depth", "depth")},
+        {"size": 4096},
+        {"light": "sun"},
+        {"seed": 0.5},
+    ],
 )
 def test_bad_plans_are_refused(bad: dict) -> None:
     with pytest.raises(InputError, match="expected"):
         RenderPlan(**bad)
+
+
+def test_the_farthest_camera_sees_all_before_the_far_plane() -> None:
+    from orbit4d.data.renderer import FAR
+
+    assert RenderPlan(radius=MAX_RADIUS).radius + 1 < FAR
 
 
 def test_plan_json_round_trip() -> None:

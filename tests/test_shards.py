@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import pytest
-from sample_fixtures import disc_folder
+from sample_fixtures import disc_folder, disc_sample
 
 from orbit4d.data import shards
-from orbit4d.data.sample import load_sample
-from orbit4d.data.sample_set import open_samples, tar_contents
+from orbit4d.data.plan import RenderPlan
+from orbit4d.data.sample import load_sample, save_sample, tar_contents
+from orbit4d.data.sample_set import is_sample_folder, open_samples
 from orbit4d.data.shards import verify_shards, write_shards
 from orbit4d.errors import InputError
+from orbit4d.files import lock_folder
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +125,59 @@ def test_a_smaller_set_leaves_no_old_shards(folder, tmp_path, small_shards):
     verify_shards(tmp_path / "out", progress=False)
 
 
+_KILLED = """
+import sys
+from pathlib import Path
+from orbit4d.data import shards
+shards.MIB = 90_000
+write = shards._add_sample
+def stop(tar, file, line, added=[]):
+    added.append(file)
+    if len(added) == 4:
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+    return write(tar, file, line)
+shards._add_sample = stop
+shards.write_shards(sys.argv[1], out=sys.argv[2], shard_mib=1, seed=3, include_dropped=True, progress=False)
+"""
+
+
+def test_what_killed_runs_leave_is_gone_at_the_end(folder, tmp_path, small_shards):
+    """A run with all samples and another seed is killed, one with fewer samples follows: only its shards remain."""
+    _write(folder, tmp_path / "whole")
+    out = tmp_path / "out"
+    _write(folder, out, include_dropped=True)
+    killed = subprocess.run([sys.executable, "-c", _KILLED, folder, out], check=False)
+    assert killed.returncode == -9 and not (out / "index.json").exists()
+    assert len([name for name in _files(out) if re.fullmatch(r"\.shard-\d{6}\..+\.tar", name)]) == 1
+    (out / "..shard-000000.tar.x1_y2z3a.json").write_text("{")
+    (out / ".index.x1_y2z3a.json").write_text("{")
+    (out / "shard-000009.tar").write_bytes(b"of no index")
+    (out / "mine.txt").write_text("not of shards")
+    _write(folder, out)
+    (out / "mine.txt").unlink()
+    assert _files(out) == _files(tmp_path / "whole")
+
+
+def test_two_runs_do_not_write_one_folder(folder, tmp_path):
+    with lock_folder(tmp_path), pytest.raises(InputError, match="another run is writing there"):
+        _write(folder, tmp_path)
+    _write(folder, tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 9999, "{}", '{"format": "orbit4d-shards", "version": 0}', None])
+def test_a_damaged_index_is_written_again(folder, tmp_path, small_shards, text):
+    out = tmp_path / "out"
+    _write(folder, out)
+    good = _files(out)
+    index = json.loads((out / "index.json").read_text())
+    del index["shards"][0]["samples"][0]["captions"]
+    (out / "index.json").write_text(text or json.dumps(index))
+    (out / ".shard-000000.tar.json").write_text("[" if text else json.dumps(index["shards"][0]))
+    _write(folder, out)
+    assert _files(out) == good
+
+
 def test_webdataset_reads_them(folder, tmp_path):
     webdataset = pytest.importorskip("webdataset")
     _write(folder, tmp_path / "out")
@@ -216,6 +275,33 @@ def test_samples_rendered_after_curation_are_not_left_out_silently(folder, tmp_p
         _write(copy, tmp_path / "out", include_dropped=True)
 
 
+def test_samples_rendered_again_after_curation_do_not_keep_the_old_one(folder, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    lines = [json.loads(line) for line in (copy / "manifest.jsonl").read_text().splitlines()]
+
+    def manifest(*lines: dict) -> None:
+        (copy / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    sample = disc_sample(RenderPlan(frames=5, size=16), key="disc_0__000", radius=5)
+    save_sample(sample, copy / "samples" / "disc_0__000.tar")
+    digest = hashlib.sha256((copy / "samples" / "disc_0__000.tar").read_bytes()).hexdigest()
+    manifest(*lines, lines[0] | {"sha256": digest})
+    for call in (lambda: open_samples(copy), lambda: _write(copy, tmp_path / "out")):
+        with pytest.raises(InputError, match=r"1 samples were rendered again after it, e\.g\. disc_0__000; curate"):
+            call()
+    manifest(*lines[1:])
+    with pytest.raises(InputError, match=r"1 samples that it lists are no longer.*disc_0__000; curate"):
+        open_samples(copy)
+    manifest(*lines, lines[0] | {"status": "failed", "sample": None, "sha256": None})
+    with pytest.raises(InputError, match="no longer"):
+        open_samples(copy)
+    manifest(*lines[:-2], lines[-1])  # a dropped one is gone: only whoever wants it is told
+    assert len(open_samples(copy)) == 5
+    with pytest.raises(InputError, match="no longer"):
+        _write(copy, tmp_path / "out", include_dropped=True)
+
+
 def test_a_sample_that_changed_after_curation_is_refused(folder, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(folder, copy)
@@ -238,3 +324,4 @@ def test_folders_open_without_sharding(folder, tmp_path):
     assert len(open_samples(copy)) == 7
     (copy / "manifest.jsonl").unlink()
     assert len(open_samples(copy)) == len(open_samples(copy / "samples")) == 7
+    assert is_sample_folder(copy) and is_sample_folder(copy / "samples") and not is_sample_folder(tmp_path)

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from sample_fixtures import disc_sample, write_folder
 
 from orbit4d.cameras import Orbit
+from orbit4d.data.clip_sample import sample_from_clips
+from orbit4d.data.latent_set import latent_metadata
 from orbit4d.data.plan import RenderPlan
-from orbit4d.data.published import sample_from_clips
 from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder, premultiply, unpremultiply
@@ -279,7 +280,22 @@ def test_what_is_no_orbit_is_refused_and_a_static_orbit_at_another_time_taken(la
         write_folder(tmp_path / name, [sample_from_clips("ball", clips)], plan=PLAN)
         encode_training_set(tmp_path / name, latents.parent / "autoencoder", tmp_path / f"{name}_latents")
     data = LatentSet(tmp_path / "orbit_latents")
-    assert torch.equal(data.index[0, 2:5, 0], data.index[0, 2:5, 1]) and data.index[0, 0, 0] != data.index[0, 0, 1]
+    # View 0 was rendered at time 0, too: its static frame is nevertheless of the static orbit's time, as the others'.
+    assert torch.equal(data.still[0], data.index[0, :, 1]) and data.index[0, 0, 0] not in (-1, data.still[0, 0])
+    x0, still, c, _ = sample_batch(
+        data, _config(batch=4, static_share=0.5, frames=6, reference_share=1), torch.Generator().manual_seed(0)
+    )
+    assert torch.equal(x0[c.static_mode], still[c.static_mode]) and not torch.equal(
+        x0[~c.static_mode], still[~c.static_mode]
+    )
+    assert torch.equal(still[:, 0], data.latents[data.index[0, 0, 1]].float().expand(4, -1, -1, -1))
+    edited = load_file(tmp_path / "orbit_latents" / "ball.safetensors")
+    meta = latent_metadata(tmp_path / "orbit_latents" / "ball.safetensors")
+    (tmp_path / "lies").mkdir()
+    lie = json.dumps(json.loads(meta["clip"]) | {"static_time": 6})
+    save_file(edited, tmp_path / "lies" / "ball.safetensors", metadata=meta | {"clip": lie})
+    with pytest.raises(InputError, match="static_time"):
+        LatentSet(tmp_path / "lies")
     with pytest.raises(InputError, match=r"ball\.safetensors"):
         LatentSet(tmp_path / "no_static_latents")
     shutil.copy(latents / "disc0.safetensors", tmp_path / "orbit_latents")

@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from .errors import InputError
 
@@ -101,6 +102,42 @@ def ensure_writable_parent(path: Path) -> None:
         ) from error
     if not os.access(path.parent, os.W_OK):
         raise InputError(f"{path}: its folder is not writable; choose an --out you can write")
+
+
+def lock_folder(folder: Path) -> IO[str]:
+    """The open, locked lock file of a folder that one process writes at a time. The lock ends with the process, however that dies.
+
+    Raises InputError, naming the holder, when another holds it, and when the folder cannot be written.
+    """
+    import fcntl
+
+    path = folder / ".lock"
+    try:
+        handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (kept open: it is the lock)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose an --out you can write") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        handle.seek(0)
+        holder = " ".join(handle.read(200).split()) or "unknown"
+        handle.close()
+        raise InputError(
+            f"{folder}: another run is writing there ({holder}); wait for it or choose another --out"
+        ) from error
+    handle.truncate(0)
+    handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+    handle.flush()
+    return handle
+
+
+def file_sha256(path: str | Path) -> str:
+    """64 hexadecimal digits of a file of any size. Raises InputError where it cannot be read."""
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check it, or write it again") from error
 
 
 def digest(files: Iterable[Path]) -> str:

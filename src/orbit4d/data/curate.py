@@ -10,7 +10,6 @@ A killed run continues: measures are appended as they come, a torn last line is 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import multiprocessing
@@ -27,8 +26,8 @@ from typing import Any
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import atomic_path, parse_json
-from .curation import MEASURES, MEASURES_VERSION, CurationRules, Decision, decide, quantiles
+from ..files import atomic_path, file_sha256, parse_json
+from .curation import FRAME_MEASURES, MEASURES, MEASURES_VERSION, CurationRules, Decision, decide, quantiles
 from .curation_report import thumbnail_path, write_curation_report
 from .sample import KEY
 
@@ -191,15 +190,6 @@ def measure_file(sha256: str | None, path: str, thumbnail: str) -> Measured:
     return measured
 
 
-def file_sha256(path: str | Path) -> str:
-    """64 hexadecimal digits of a file. Raises InputError where it cannot be read."""
-    try:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); render it again") from error
-
-
 def _measure_all(
     folder: Path, records: Sequence[dict[str, Any]], *, workers: int | None, progress: bool
 ) -> dict[str, Measured]:
@@ -355,7 +345,7 @@ def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
             )
             if (
                 good
-                and entry["measures"].keys() == set(MEASURES)
+                and set(FRAME_MEASURES) <= entry["measures"].keys() <= set(MEASURES)
                 and isinstance(entry["digest"], str)
                 and entry["sha256"]
             ):

@@ -25,25 +25,17 @@ from ..errors import InputError
 from ..ssim import ssim
 from .plan import Pair
 from .sample import Sample, on_white
-from .selection import measured_motion, sample_orbits
+from .selection import front_view, has_diagonal, has_static_orbit, measured_motion, sample_orbits
 
 SIDE = 256
 """SSIM is taken at this size, whatever was rendered: Diffusion4D's thresholds belong to it."""
 COVERED = 0.5
 """Alpha above which a pixel is the object's."""
-MEASURES = (
-    "ssim_quarter",
-    "ssim_half",
-    "ssim_peak",
-    "front_step_max",
-    "coverage_mean",
-    "coverage_min",
-    "coverage_max",
-    "border_max",
-    "colour_spread",
-    "motion_magnitude",
-)
-MEASURES_VERSION = 1
+FRONT_MEASURES = ("ssim_quarter", "ssim_half", "ssim_peak", "front_step_max")
+FRAME_MEASURES = ("coverage_mean", "coverage_min", "coverage_max", "border_max", "colour_spread")
+"""Those that every sample has. Front measures need a front clip; `motion_magnitude` is stored, or needs a static orbit."""
+MEASURES = (*FRONT_MEASURES, *FRAME_MEASURES, "motion_magnitude")
+MEASURES_VERSION = 2
 """Raised whenever a measure changes its meaning, so that stored ones are taken again."""
 
 
@@ -96,8 +88,8 @@ class Decision:
 def measure(sample: Sample) -> dict[str, float]:
     """What the rules look at, and what helps people to choose thresholds. Pixels count as covered above alpha 0.5.
 
-    ``ssim_quarter``, ``ssim_half``: of the front clip (view 0) at the times nearest to 1/4 and 1/2 against time 0,
-    composited on white and, unless rendered so, resized to 256 x 256 by area.
+    ``ssim_quarter``, ``ssim_half``: of the front clip (all times of view 0, or of `front_view` if the metadata name one) at
+    the times nearest to 1/4 and 1/2 against time 0, composited on white and, unless rendered so, resized to 256 x 256 by area.
     ``ssim_peak``: the same of the front frame with the largest mean squared difference from time 0.
     ``coverage_mean``, ``coverage_min``, ``coverage_max``: share of covered pixels over the orbital frames.
     ``border_max``: the largest share of an orbital frame's outermost ring of pixels that is covered.
@@ -107,9 +99,11 @@ def measure(sample: Sample) -> dict[str, float]:
     stands out against the motion magnitude.
     ``motion_magnitude``: m of docs/conventions.md; as stored, else of the first orbit against the static orbit.
 
-    Raises InputError for a sample without a front clip or with a damaged frame.
+    What cannot be measured is left out, and rules that look at it do not speak: without a front clip, as D-NeRF's samples
+    are, neither its SSIMs nor the static and the violent rule; without a static orbit no motion magnitude. Where there is
+    no orbit, all frames count as orbital. Raises InputError for a sample with a damaged or missing frame.
     """
-    orbital = sorted({pair for orbit in sample_orbits(sample) for pair in orbit})
+    orbital = sorted({pair for orbit in _orbits(sample) for pair in orbit})
     coverage, border, total, squares, count = [], [], np.zeros(3), np.zeros(3), 0
     for pair in orbital:
         rgba = sample.rgba(pair)
@@ -125,17 +119,18 @@ def measure(sample: Sample) -> dict[str, float]:
         "coverage_max": max(coverage),
         "border_max": max(border),
         "colour_spread": float(spread.max()),
-        "motion_magnitude": _motion_magnitude(sample),
+        **_motion_measure(sample),
     }
 
 
 def decide(measures: Mapping[str, float], rules: CurationRules) -> Decision:
-    """The first rule that the measures break, from the most to the least basic; kept where they break none."""
+    """The first rule that the measures break, from the most to the least basic; kept where they break none.
+
+    Without the front clip's measures the static and the violent rule are left out.
+    """
     m = measures
     if not all(math.isfinite(value) for value in m.values()):
         return Decision(kept=False, rule="unreadable", reason="a measure is not a finite number; render it again")
-    q, h = m["ssim_quarter"], m["ssim_half"]
-    both = f"SSIM {q:.3f} at 1/4 and {h:.3f} at 1/2"
     if m["coverage_min"] < rules.empty:
         reason = (
             f"hardly anything is seen: in one orbital frame {_percent(m['coverage_min'])} of the pixels are covered, "
@@ -151,6 +146,10 @@ def decide(measures: Mapping[str, float], rules: CurationRules) -> Decision:
     if m["colour_spread"] < rules.flat:
         reason = f"is drawn in one flat colour: its colours spread by {m['colour_spread']:.4f}, below {rules.flat:g}"
         return Decision(kept=False, rule="one-colour", reason=reason)
+    if "ssim_quarter" not in m:
+        return Decision(kept=True)
+    q, h = m["ssim_quarter"], m["ssim_half"]
+    both = f"SSIM {q:.3f} at 1/4 and {h:.3f} at 1/2"
     peak = m["ssim_peak"] if rules.static_peak else 1.0
     if min(q, h, peak) > rules.static_ssim:
         reason = f"front view hardly changes: {both}, both above {rules.static_ssim:g}"
@@ -188,24 +187,41 @@ def quantiles(values: Sequence[float | None]) -> list[float | None]:
 
 
 def orbit_pairs(sample: Sample) -> list[Pair]:
-    """The pairs of the sample's first orbit, in the order of time."""
-    return sample_orbits(sample)[0]
+    """The pairs of the sample's first orbit, in the order of time; of one that has none, as imports may, all of its pairs."""
+    return _orbits(sample)[0]
+
+
+def _orbits(sample: Sample) -> list[list[Pair]]:
+    if sample.meta.get("orbits") or has_diagonal(sample):
+        return sample_orbits(sample)
+    return [sorted(sample.pairs, key=lambda pair: (sample.meta["times"][pair[1]], pair))]
+
+
+def _front_clip(sample: Sample) -> list[Pair]:
+    """The front clip's pairs in the order of time: of the camera that the metadata name, else of view 0 if it saw every time.
+
+    Empty where there is none that starts at time 0 and has three frames: a start, and two others to compare it with.
+    """
+    times, stated = sample.meta["times"], "front_view" in sample.meta
+    view = front_view(sample)
+    pairs = sorted((p for p in sample.pairs if p[0] == view), key=lambda pair: times[pair[1]])
+    whole = stated or len(pairs) == len(times)
+    return pairs if whole and len(pairs) >= 3 and times[pairs[0][1]] == 0 else []
 
 
 def _front_measures(sample: Sample) -> dict[str, float]:
-    times, rendered = sample.meta["times"], set(sample.pairs)
-    front = [j for j in sorted(range(len(times)), key=lambda j: times[j]) if (0, j) in rendered]
-    if not front or times[front[0]] != 0:
-        raise InputError(f"{sample.key}: has no front clip (view 0 at every time); render it with --columns 1 or more")
-    frames = [on_white(sample.rgba((0, j))) for j in front]
+    front = _front_clip(sample)
+    if not front:
+        return {}
+    times = [sample.meta["times"][j] for _, j in front]
+    frames = [on_white(sample.rgba(pair)) for pair in front]
     # Of two times equally near the later one is taken: of 24 frames 6 and 12, as Diffusion4D counts.
-    nearest = [min(range(len(front)), key=lambda i: (round(abs(times[front[i]] - t), 9), -i)) for t in (0.25, 0.5)]
+    nearest = [min(range(len(front)), key=lambda i: (round(abs(times[i] - t), 9), -i)) for t in (0.25, 0.5)]
     peak = int(np.argmax([np.square(frame - frames[0]).mean() for frame in frames]))
     start, *others = (_resized(frames[i]) for i in (0, *nearest, peak))
     values = ssim(start.expand(3, -1, -1, -1), torch.cat(others)).tolist()
     steps = [float(np.square(b - a).mean()) for a, b in pairwise(frames)]
-    names = ("ssim_quarter", "ssim_half", "ssim_peak")
-    return dict(zip(names, values, strict=True)) | {"front_step_max": max(steps, default=0.0)}
+    return dict(zip(FRONT_MEASURES, (*values, max(steps)), strict=True))
 
 
 def _resized(frame: np.ndarray) -> Tensor:
@@ -214,11 +230,11 @@ def _resized(frame: np.ndarray) -> Tensor:
     return image if image.shape[-2:] == (SIDE, SIDE) else functional.interpolate(image, size=(SIDE, SIDE), mode="area")
 
 
-def _motion_magnitude(sample: Sample) -> float:
+def _motion_measure(sample: Sample) -> dict[str, float]:
     stored = sample.meta.get("motion_magnitude")
     if isinstance(stored, int | float):
-        return float(stored)
-    return measured_motion(sample)
+        return {"motion_magnitude": float(stored)}
+    return {"motion_magnitude": measured_motion(sample)} if has_static_orbit(sample) else {}
 
 
 def _percent(share: float) -> str:

@@ -168,13 +168,13 @@ def _kind_rows(counts: Mapping[str, Any]) -> str:
 
 
 def _figures(kept: Sequence[Line], dropped: Sequence[Line], *, rules: CurationRules) -> str:
-    """The figures of all animations that were measured."""
+    """The figures of all animations that were measured; in each those that have its measure."""
     groups = [[line["measures"] for line in group if line["measures"]] for group in (kept, dropped)]
-    of = lambda name: [[m[name] for m in group] for group in groups]  # noqa: E731
+    of = lambda name: [[m[name] for m in group if name in m] for group in groups]  # noqa: E731
     planes: list[list[tuple[float, float]]] = [[], [], []]
     for line in (*kept, *dropped):
         place = 0 if line["rule"] is None else 1 if line["rule"] in ("static", "violent") else 2
-        if line["measures"]:
+        if "ssim_quarter" in line["measures"]:
             planes[place].append((line["measures"]["ssim_quarter"], line["measures"]["ssim_half"]))
     limits = [
         Threshold(value=rules.violent_ssim, label=f"violent below {rules.violent_ssim:g}"),

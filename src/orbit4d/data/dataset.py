@@ -25,6 +25,8 @@ from .sample_set import SampleSet, log_motion, open_samples
 from .selection import Selection
 
 Item = dict[str, Any]
+_ORDER, _ITEM = 1, 2
+"""What a random stream is for. Without it an epoch's order and its item 0 would share one: seeds are padded with zeros."""
 
 
 def frame_tensors(sample: Sample | LatentClip, pairs: list[Pair], *, depth: bool = False) -> dict[str, Tensor]:
@@ -100,6 +102,10 @@ def collate(items: list[Item]) -> Item:
     return out
 
 
+def _generator(*words: int) -> np.random.Generator:
+    return np.random.default_rng(words)
+
+
 class ShardDataset(IterableDataset):
     """Clips, one a sample, epoch after epoch in a seeded order; or whole batches.
 
@@ -147,11 +153,15 @@ class ShardDataset(IterableDataset):
         self.batch, self.epochs, self.shuffle, self.seed = batch, epochs, shuffle, seed
         self.rank, self.world, self.depth, self.captions = rank, world, depth, captions
         self._taken = 0
-        """Items of the stream that this rank has handed out; every rank has handed out as many."""
+        """Items of the stream that this rank has handed out; in the midst of a stream every rank has handed out as many."""
         self._order: tuple[int, np.ndarray] | None = None
 
     def state_dict(self) -> dict[str, int]:
-        """Where the stream is: after `position` items, over all ranks, of `epoch`. The same on every rank."""
+        """Where the stream is: after `position` items, over all ranks, of `epoch`.
+
+        The same on every rank that has handed out as many items. At the end of a finite stream ranks differ, because their
+        shares may by one item: save before it. A stream that has ended is at its start again.
+        """
         epoch, position = divmod(self._taken * self.world, len(self.samples))
         return {"epoch": epoch, "position": position, "seed": self.seed, "samples": len(self.samples)}
 
@@ -177,10 +187,10 @@ class ShardDataset(IterableDataset):
         """Number `number` of an epoch's order, without anything before it."""
         if self._order is None or self._order[0] != epoch:
             count = len(self.samples)
-            order = np.random.default_rng((self.seed, epoch)).permutation(count) if self.shuffle else np.arange(count)
+            order = _generator(self.seed, epoch, _ORDER).permutation(count) if self.shuffle else np.arange(count)
             self._order = epoch, order
         sample = self.samples[int(self._order[1][number])]
-        rng = np.random.default_rng((self.seed, epoch, number))
+        rng = _generator(self.seed, epoch, _ITEM, number)
         captions = sample.captions
         item: Item = {
             "key": sample.key,

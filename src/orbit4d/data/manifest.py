@@ -7,10 +7,8 @@ manifests whatever their workers' number.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +17,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from ..errors import InputError
-from ..files import atomic_path, ensure_writable_parent, parse_json
+from ..files import atomic_path, ensure_writable_parent, lock_folder, parse_json
 from .plan import RenderPlan
 
 Record = dict[str, Any]
@@ -115,13 +113,15 @@ class Manifest:
     holds something else.
     """
 
-    def __init__(self, folder: Path, plan: RenderPlan) -> None:
+    def __init__(self, folder: Path, plan: RenderPlan | None) -> None:
+        """plan: what it is rendered with; None: not rendered, plan.json is neither written nor compared."""
         self.folder, self.path = folder, folder / "manifest.jsonl"
         ensure_writable_parent(self.path)
         ensure_writable_parent(folder / "samples" / "KEY.tar")
-        self._lock = _lock(folder)
+        self._lock = lock_folder(folder)
         try:
-            _check_plan(folder / "plan.json", plan)
+            if plan is not None:
+                _check_plan(folder / "plan.json", plan)
             self._read()
         except BaseException:
             self._lock.close()
@@ -222,25 +222,3 @@ def _check_plan(path: Path, plan: RenderPlan) -> None:
         old, new = there.to_json(), plan.to_json()
         changed = ", ".join(f"{name} {old[name]} (now {new[name]})" for name in old if old[name] != new[name])
         raise InputError(f"{path.parent}: was rendered with other settings: {changed}; use them again or another --out")
-
-
-def _lock(folder: Path) -> IO[str]:
-    """The open, locked lock file. The lock ends with the process, however that dies."""
-    path = folder / ".lock"
-    try:
-        handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (kept open: it is the lock)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose an --out you can write") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        handle.seek(0)
-        holder = " ".join(handle.read(200).split()) or "unknown"
-        handle.close()
-        raise InputError(
-            f"{folder}: another run is writing there ({holder}); wait for it or choose another --out"
-        ) from error
-    handle.truncate(0)
-    handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    handle.flush()
-    return handle

@@ -21,6 +21,8 @@ OUTPUTS: tuple[Output, ...] = ("depth", "normals", "flow")
 LIGHTS, FITS = ("studio", "random"), ("swept", "t0")
 LOOPS, ROOT_MOTIONS = ("loop", "once", "clamp"), ("auto", "keep", "remove")
 MAX_FRAMES = 120
+MAX_RADIUS = 18.5
+"""World units. The renderer's far plane is at 20: what fits the frame, within 1 of the centre, must be nearer."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -59,7 +61,7 @@ class RenderPlan:
             ("frames", 3, MAX_FRAMES),
             ("size", 8, 2048),
             ("supersample", 1, 4),
-            ("radius", 0.5, 20),
+            ("radius", 0.5, MAX_RADIUS),
             ("elevation", -89, 89),
             ("fov", 5, 120),
             ("orbits", 1, self.frames - 1),

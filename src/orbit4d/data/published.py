@@ -8,32 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 from tqdm import tqdm
 
 from ..cameras import Cameras
 from ..clip import OrbitalClip, load_clip, with_foreground
-from ..clip_files import load_diffusion4d, load_frames
+from ..clip_files import frame_records, load_diffusion4d, load_frames, read_json, resolve_frame
 from ..errors import InputError
-from ..files import atomic_path
-from .plan import Pair
-from .sample import MAX_SIDE, Sample, encode_frame, save_sample
-from .selection import measured_motion
+from ..files import atomic_path, file_sha256, parse_json
+from .clip_sample import sample_from_clips
+from .manifest import Line, Manifest, Record, make_record
+from .sample import MAX_SIDE, Sample, save_sample
 
-SAME_TIME = 1e-4
-SAME_CAMERA = 1e-4
-"""Largest difference of matrix entries between cameras that are one view; intrinsics are compared by pixel shares."""
 MAX_OBJECTS = 10**6
 _TRANSFORMS = ("transforms_train.json", "transforms.json")
+_SOURCES = re.compile(r"(multi|front).*\.(png|json)|transforms(_train|_multi|_multi_static|_front)?\.json")
+"""The files beside each other that a sample is made of; what transforms files name comes to them."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -54,7 +50,7 @@ def samples_from_diffusion4d(root: str | Path, *, size: int | None = None) -> It
     `size`: side in pixels to scale to; None keeps theirs. Raises InputError where there is none, and for a damaged one.
     """
     for folder in _found(root, "multi_frame0.png"):
-        yield _diffusion4d_sample(folder, Path(root), size=size)
+        yield _sample(folder, Path(root), record=_record(folder, Path(root)), size=size)
 
 
 def samples_from_dnerf(root: str | Path, *, size: int | None = None) -> Iterator[Sample]:
@@ -64,7 +60,8 @@ def samples_from_dnerf(root: str | Path, *, size: int | None = None) -> Iterator
     Raises InputError where there is none, and for a damaged one.
     """
     for folder in _found(root, *_TRANSFORMS):
-        yield _transforms_sample(folder, Path(root), size=size)
+        record = _record(folder, Path(root))
+        yield sample_from_clips(record["key"], _transforms_clips(folder), record=record, size=size)
 
 
 def import_published(
@@ -72,45 +69,103 @@ def import_published(
 ) -> ImportSummary:
     """Make a rendered folder (samples, manifest.jsonl) of published folders of either kind, to curate, shard or train on.
 
-    Folders that cannot be read become failed lines of the manifest. Samples that are there already are kept.
-    Raises InputError when `root` holds nothing of either kind.
+    Folders that cannot be read become failed lines of the manifest. Samples that are there of the same files are kept, as is
+    what was imported from elsewhere; a run that was stopped goes on. `out`/import.json holds the size and the roots.
+    Raises InputError when `root` holds nothing of either kind; when `out` was rendered, imported with another size, is being
+    written by another run, or holds other objects of the same names.
     """
     root, out = Path(root), Path(out)
     if size is not None and not 8 <= size <= MAX_SIDE:
         raise InputError(f"--size: expected 8 to {MAX_SIDE} pixels, got {size}")
     folders = _found(root, "multi_frame0.png", *_TRANSFORMS)
-    (out / "samples").mkdir(parents=True, exist_ok=True)
-    known = _known_lines(out)
-    lines, imported, frames = [], 0, 0
-    for folder in tqdm(folders, desc="import", unit="object", disable=not progress):
-        key = _key(folder, root)
-        file = out / "samples" / f"{key}.tar"
-        if key in known and file.is_file() and file.stat().st_size == known[key]["bytes"]:
-            lines.append(known[key])
-            continue
-        try:
-            diffusion4d = (folder / "multi_frame0.png").is_file()
-            sample = (_diffusion4d_sample if diffusion4d else _transforms_sample)(folder, root, size=size)
-        except InputError as error:
-            lines.append(_record(folder, root) | {"status": "failed", "cause": "unreadable", "reason": str(error)})
-            continue
+    if (out / "plan.json").exists():
+        raise InputError(f"{out}: was rendered (it has a plan.json); import into another --out")
+    new, reused, failed, frames = 0, 0, 0, 0
+    with Manifest(out, None) as manifest:
+        _check_import(manifest, folders, root=root, size=size)
+        for file in (out / "samples").glob(".*.tar"):  # what a killed run was writing
+            file.unlink()
+        for folder in tqdm(folders, desc="import", unit="object", disable=not progress):
+            base = _record(folder, root)
+            if any(_holds(line, base, out) for line in manifest.lines(base["input"])):
+                reused += 1
+                continue
+            record = _import_one(folder, base, root=root, out=out, size=size)
+            manifest.append(record)
+            new, failed = new + (record["status"] == "rendered"), failed + (record["status"] == "failed")
+            frames += record["frames"]
+        manifest.rewrite()
+    return ImportSummary(inputs=len(folders), imported=new, reused=reused, failed=failed, frames=frames)
+
+
+def _import_one(folder: Path, base: Record, *, root: Path, out: Path, size: int | None) -> Record:
+    """The manifest line of one folder, its sample written; whatever is wrong with it becomes the line's reason."""
+    file = out / "samples" / f"{base['key']}.tar"
+    try:
+        sample = _sample(folder, root, record=base, size=size)
         save_sample(sample, file)
-        imported, frames = imported + 1, frames + len(sample.pairs)
-        data = file.read_bytes()
-        lines.append(sample.meta["record"] | {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)})
-    with atomic_path(out / "manifest.jsonl") as temporary:
-        temporary.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines))
-    failed = sum(line["status"] == "failed" for line in lines)
-    reused = len(lines) - imported - failed
-    return ImportSummary(inputs=len(folders), imported=imported, reused=reused, failed=failed, frames=frames)
+    except MemoryError:
+        raise
+    except Exception as error:  # of the folders of others, one that nobody foresaw must not end the import of the rest
+        file.unlink(missing_ok=True)  # of what the folder held before
+        known = isinstance(error, InputError | OSError)
+        text = " ".join(str(error).split()).replace(f"{root}{os.sep}", "")[:400]
+        reason = text if known else f"{base['input']}: {type(error).__name__}: {text}"
+        return base | {"cause": "unreadable" if known else "error", "reason": reason}
+    return sample.meta["record"] | {"sha256": file_sha256(file), "bytes": file.stat().st_size, "seconds": 0.0}
 
 
-def _known_lines(out: Path) -> dict[str, dict[str, Any]]:
-    from .sample_set import read_jsonl
+def _check_import(manifest: Manifest, folders: Sequence[Path], *, root: Path, size: int | None) -> None:
+    """Write what `out` is imported with, or compare it with what is there. Raises InputError where they do not go together."""
+    out, path, roots = manifest.folder, manifest.folder / "import.json", []
+    if path.is_file():
+        stated = parse_json(path.read_bytes(), source=path)
+        roots = stated.get("roots") if isinstance(stated, dict) else None
+        if not isinstance(roots, list) or not all(isinstance(r, str) for r in roots) or "size" not in stated:
+            raise InputError(f"{path}: expected `size` and `roots`; import into another --out")
+        if stated["size"] != size:
+            old, now = (f"--size {s}" if s else "the pictures' own size" for s in (stated["size"], size))
+            raise InputError(f"{out}: was imported with {old}, now {now}; use it again or another --out")
+    elif manifest.path.stat().st_size:
+        raise InputError(f"{manifest.path}: is of no import (no import.json beside it); import into another --out")
+    here = str(root.resolve())
+    for folder in folders:
+        name = _input(folder, root)
+        if not manifest.lines(name):
+            continue
+        for other in (Path(r) for r in roots if r != here):
+            there = other / name if (other / name).is_dir() or other.name != name else other
+            if there.is_dir() and there.resolve() != folder.resolve():
+                raise InputError(
+                    f"{folder}: {out} holds another object {name!r}, of {there}; import into another --out, or a folder "
+                    "above both"
+                )
+    if here not in roots:
+        with atomic_path(path) as temporary:
+            temporary.write_text(json.dumps({"size": size, "roots": [*roots, here]}) + "\n")
 
-    if not (out / "manifest.jsonl").is_file():
-        return {}
-    return {str(line["key"]): line for line in read_jsonl(out / "manifest.jsonl") if line.get("status") == "rendered"}
+
+def _holds(line: Line, base: Record, out: Path) -> bool:
+    """Whether a line is of the same files, and its sample there."""
+    file = out / "samples" / f"{base['key']}.tar"
+    same = line.status == "rendered" and line.input_sha256 == base["input_sha256"] is not None
+    return same and file.is_file() and file.stat().st_size == line.bytes
+
+
+def _source_digest(folder: Path) -> str | None:
+    """SHA-256 of the names and contents of all files that a sample of this folder is made of; None if one cannot be read."""
+    whole = hashlib.sha256()
+    try:
+        files = {file for file in folder.iterdir() if file.is_file() and _SOURCES.fullmatch(file.name)}
+        for file in [file for file in files if file.suffix == ".json" and file.name.startswith("transforms")]:
+            for frame in frame_records(read_json(file), file):
+                names = [frame.get("file_path"), frame.get("depth_file_path")]
+                files |= {resolve_frame(folder, name, file) for name in names if name}
+        for file in sorted(files):
+            whole.update(f"{file.name} {file_sha256(file)}\n".encode("utf-8", "surrogateescape"))
+    except (InputError, OSError):
+        return None  # reading it will say what is wrong
+    return whole.hexdigest()
 
 
 def _found(root: str | Path, *names: str) -> list[Path]:
@@ -144,7 +199,13 @@ def _input(folder: Path, root: Path) -> str:
     return folder.relative_to(root).as_posix() if folder != root else folder.resolve().name or "root"
 
 
-def _diffusion4d_sample(folder: Path, root: Path, *, size: int | None) -> Sample:
+def _sample(folder: Path, root: Path, *, record: Record, size: int | None) -> Sample:
+    """The sample of a folder of either kind; Diffusion4D's, where it has files of both."""
+    clips = _diffusion4d_clips(folder) if (folder / "multi_frame0.png").is_file() else _transforms_clips(folder)
+    return sample_from_clips(_key(folder, root), clips, record=record, size=size)
+
+
+def _diffusion4d_clips(folder: Path) -> dict[str, OrbitalClip]:
     orbit = _diffusion4d_clip(folder, "multi")
     clips = {"orbit": orbit}
     for name, prefix in (("front", "front"), ("static", "multi_static")):
@@ -153,7 +214,7 @@ def _diffusion4d_sample(folder: Path, root: Path, *, size: int | None) -> Sample
     if "static" in clips and not (folder / "transforms_multi_static.json").is_file():
         moment = _moment(clips["static"], clips.get("front"))
         clips["static"] = replace(clips["static"], times=torch.full((len(clips["static"]),), moment))
-    return sample_from_clips(_key(folder, root), clips, record=_record(folder, root), size=size)
+    return clips
 
 
 def _diffusion4d_clip(folder: Path, prefix: str, *, cameras: Cameras | None = None) -> OrbitalClip:
@@ -187,150 +248,13 @@ def _moment(static: OrbitalClip, front: OrbitalClip | None) -> float:
     return float(front.times[int(difference.argmin())])
 
 
-def _transforms_sample(folder: Path, root: Path, *, size: int | None) -> Sample:
-    file = next(folder / name for name in _TRANSFORMS if (folder / name).is_file())
-    clip = load_clip(file)
-    return sample_from_clips(_key(folder, root), {"frames": clip}, record=_record(folder, root), size=size)
+def _transforms_clips(folder: Path) -> dict[str, OrbitalClip]:
+    return {"frames": load_clip(next(folder / name for name in _TRANSFORMS if (folder / name).is_file()))}
 
 
-def _record(folder: Path, root: Path) -> dict[str, Any]:
+def _record(folder: Path, root: Path) -> Record:
     """The manifest line of a folder, as of a failed one; `import_published` and `sample_from_clips` fill it."""
-    return {
-        "input": _input(folder, root),
-        "animation": 0,
-        "animation_name": None,
-        "key": _key(folder, root),
-        "status": "failed",
-        "reason": None,
-        "cause": None,
-        "sample": None,
-        "sha256": None,
-        "bytes": 0,
-        "frames": 0,
-        "seconds": 0.0,
-        "captions": [],
-        "kind": None,
-        "motion_magnitude": None,
-        "input_sha256": None,
-        "animations": 1,
-        "hide": [],
-    }
-
-
-@dataclass
-class _Frame:
-    rgba: np.ndarray
-    depth: np.ndarray | None
-    normals: np.ndarray | None = None
-    flow: np.ndarray | None = None
-
-
-def sample_from_clips(
-    key: str, clips: dict[str, OrbitalClip], *, record: dict[str, Any] | None = None, size: int | None = None
-) -> Sample:
-    """One object's clips as a sample. The names `orbit`, `static` and `front` say what a clip is; others are only frames.
-
-    Frames of equal camera and time are stored once: the first clip's, so that name the orbit first. m is measured where
-    there are an orbit and the static orbit of its views. Raises InputError where the clips differ in size.
-    """
-    first = next(iter(clips.values()))
-    clips = {name: _resized(clip, size) if size else clip for name, clip in clips.items()}
-    sizes = {tuple(clip.rgb.shape[2:]) for clip in clips.values()}
-    if len(sizes) > 1:
-        raise InputError(
-            f"{key}: its clips have frames of sizes {sorted(sizes)}, expected one; pass --size to scale them"
-        )
-    height, width = sizes.pop()
-    times = _distinct_times([float(t) for clip in clips.values() for t in clip.times])
-    views = _Views()
-    pairs_of: dict[str, list[Pair]] = {}
-    has_depth = all(clip.depth is not None for clip in clips.values())
-    depth_max = max(float(clip.depth.max()) for clip in clips.values() if clip.depth is not None) if has_depth else 0.0
-    members: dict[str, bytes] = {}
-    pairs: dict[Pair, None] = {}
-    for name, clip in clips.items():
-        pairs_of[name] = []
-        for i in range(len(clip)):
-            pair = views.number(clip.cameras, i), int(np.argmin(np.abs(times - float(clip.times[i]))))
-            pairs_of[name].append(pair)
-            if pair in pairs:
-                continue
-            pairs[pair] = None
-            rgba = torch.cat([clip.rgb[i], clip.alpha[i]]).permute(1, 2, 0)
-            depth = clip.depth[i, 0].numpy() if clip.depth is not None and depth_max > 0 else None
-            frame = _Frame((rgba * 255).round().clamp(0, 255).byte().numpy(), depth)
-            members |= encode_frame(frame, pair, depth_max=depth_max or 1.0)
-    meta: dict[str, Any] = {
-        "captions": [first.caption] if first.caption else [],
-        "kind": None,
-        "times": times.tolist(),
-        "pairs": [list(pair) for pair in pairs],
-        "camera_to_world": [matrix.tolist() for matrix in views.poses],
-        "intrinsics": [matrix.tolist() for matrix in views.intrinsics],
-        "width": width,
-        "height": height,
-        "plan": None,
-        "orbits": [[list(pair) for pair in pairs_of["orbit"]]] if "orbit" in pairs_of else [],
-        "motion_magnitude": first.motion_magnitude,
-        "lighting": {},
-        "input": record["input"] if record else key,
-        "animation": 0,
-        "animation_name": None,
-        "license": None,
-        "metadata": {},
-    }
-    if depth_max > 0:
-        meta["depth_max"] = depth_max
-    if "static" in pairs_of:
-        meta["static_time"] = pairs_of["static"][0][1]
-    if "front" in pairs_of:
-        meta["front_view"] = pairs_of["front"][0][0]
-    sample = Sample(key=key, meta=meta, members=members)
-    if {"orbit", "static"} <= set(pairs_of) and {(i, meta["static_time"]) for i, _ in pairs_of["orbit"]} <= set(pairs):
-        meta["motion_magnitude"] = measured_motion(sample)
-    if record:
-        filled = {name: meta[name] for name in ("captions", "kind", "motion_magnitude")}
-        record = record | filled | {"status": "rendered", "sample": f"samples/{key}.tar", "frames": len(pairs)}
-        meta["record"] = {k: v for k, v in record.items() if k not in ("sha256", "bytes", "seconds")}
-    return sample
-
-
-def _distinct_times(values: Sequence[float]) -> np.ndarray:
-    """(T,) rising; values that differ by at most SAME_TIME are one."""
-    ordered = np.sort(np.array(values))
-    return ordered[np.concatenate([[True], np.diff(ordered) > SAME_TIME])]
-
-
-class _Views:
-    """The distinct cameras met so far."""
-
-    def __init__(self) -> None:
-        self.poses: list[Tensor] = []
-        self.intrinsics: list[Tensor] = []
-        self._all = torch.empty(0, 25)
-
-    def number(self, cameras: Cameras, index: int) -> int:
-        """The number of a camera, a new one where none is the same."""
-        pose, k = cameras.camera_to_world[index], cameras.intrinsics[index]
-        row = torch.cat([pose.flatten(), k.flatten() / cameras.width])[None]
-        same = ((self._all - row).abs() <= SAME_CAMERA).all(1).nonzero()
-        if len(same):
-            return int(same[0])
-        self._all = torch.cat([self._all, row])
-        self.poses.append(pose)
-        self.intrinsics.append(k)
-        return len(self.poses) - 1
-
-
-def _resized(clip: OrbitalClip, size: int) -> OrbitalClip:
-    """The clip with its larger side at `size`; colours are averaged by their alpha. Depth is left out: it does not average."""
-    height, width = clip.rgb.shape[2:]
-    scale = size / max(height, width)
-    if scale == 1:
-        return clip
-    shape = (max(round(height * scale), 1), max(round(width * scale), 1))
-    whole = torch.cat([clip.rgb * clip.alpha, clip.alpha], dim=1)
-    whole = functional.interpolate(whole, shape, mode="bilinear", antialias=True, align_corners=False)
-    alpha = whole[:, 3:].clamp(0, 1)
-    rgb = (whole[:, :3] / alpha.clamp_min(1e-6)).clamp(0, 1) * (alpha > 0)
-    return replace(clip, rgb=rgb, alpha=alpha, depth=None, cameras=clip.cameras.resized(shape[1], shape[0]))
+    digest = _source_digest(folder)
+    return make_record(
+        input=_input(folder, root), key=_key(folder, root), animation=0, animations=1, input_sha256=digest
+    )

@@ -21,7 +21,8 @@ from ..clip import OrbitalClip
 from ..errors import InputError
 from .lighting import Lighting
 from .placement import Fit, Loop, Placement, RootMotion, clip_seconds, duration_of, find_animation, place
-from .render_targets import OUTPUTS, Frame, Output
+from .plan import OUTPUTS, Output
+from .render_targets import Frame
 from .renderer import Renderer, check_size
 
 __all__ = [

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-Output = Literal["depth", "normals", "flow"]
-OUTPUTS: tuple[Output, ...] = ("depth", "normals", "flow")
+from .plan import Output
 
 
 @dataclass(kw_only=True)

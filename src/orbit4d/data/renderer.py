@@ -18,8 +18,9 @@ from ..cameras import Cameras
 from ..errors import InputError
 from .gl_asset import Draw, GlAsset
 from .lighting import Lighting
+from .plan import OUTPUTS, Output
 from .render_shaders import BLEND_SURFACE_ALPHA, FRAGMENT, RESOLVE, SCREEN, SURFACE_TOLERANCE, VERTEX, source
-from .render_targets import OUTPUTS, Frame, Output, Targets, make_targets
+from .render_targets import Frame, Targets, make_targets
 
 DEVICE_VARIABLE = "ORBIT4D_EGL_DEVICE"
 NEAR, FAR = 0.05, 20.0

@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,13 +22,14 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import parse_json
-from .sample import KEY, MAX_MEMBER, MAX_MEMBERS, MAX_SAMPLE, Sample, load_sample, sample_from_members
+from .sample import KEY, MAX_SAMPLE, Sample, load_sample, sample_from_members, tar_contents
 
 FORMAT, VERSION = "orbit4d-shards", 1
 MAX_INDEX = 2 * 2**30
 SMALLEST_MOTION = 1e-6
 """m below this counts as this, so that its logarithm exists."""
 _BLOCK = 512
+_TARS = ("samples/*.tar", "*.tar")
 SHARD_NAME = re.compile(r"shard-\d{6}\.tar")
 
 
@@ -108,7 +108,7 @@ def open_samples(path: str | Path) -> SampleSet:
     elif (path / "curation.jsonl").is_file() or (path / "manifest.jsonl").is_file():
         entries = [_entry(path, line) for line in folder_lines(path)]
     else:
-        tars = sorted(path.glob("samples/*.tar")) or sorted(path.glob("*.tar"))
+        tars = next((found for pattern in _TARS if (found := sorted(path.glob(pattern)))), [])
         entries = [Entry(key=file.stem, file=file) for file in tars]
     if not entries:
         raise InputError(
@@ -121,25 +121,32 @@ def is_sample_folder(path: str | Path) -> bool:
     """Whether `open_samples` would find something to open; nothing is validated."""
     path = Path(path)
     marks = ("index.json", "curation.jsonl", "manifest.jsonl")
-    return any((path / mark).is_file() for mark in marks) or any(path.glob("samples/*.tar"))
+    return any((path / mark).is_file() for mark in marks) or any(any(path.glob(p)) for p in _TARS)
 
 
 def folder_lines(folder: Path, *, include_dropped: bool = False) -> list[dict[str, Any]]:
     """The records of a rendered folder's samples: those that curation kept, or, not curated (or `include_dropped`), all.
 
-    Raises InputError when samples were rendered after the curation, which says nothing of them.
+    Raises InputError when the curation is not of these samples: some were rendered, or rendered again, after it, or are gone.
     """
     manifest, curation = folder / "manifest.jsonl", folder / "curation.jsonl"
     rendered = _lines_by_key(manifest) if manifest.is_file() else {}
     if not curation.is_file():
         return list(rendered.values())
     decided = _lines_by_key(curation)
-    new = [key for key in rendered if key not in decided]
-    if new:
-        raise InputError(
-            f"{curation}: {len(new)} samples were rendered after it, e.g. {new[0]}; curate the folder again"
-        )
-    return [line for line in decided.values() if include_dropped or line.get("decision") == "kept"]
+    lines = [line for line in decided.values() if include_dropped or line.get("decision") == "kept"]
+    if manifest.is_file():
+        new = [key for key in rendered if key not in decided]
+        changed = [k for k in rendered if k in decided and rendered[k].get("sha256") != decided[k].get("sha256")]
+        gone = [line["key"] for line in lines if line["key"] not in rendered]
+        for keys, what in (
+            (new, "were rendered after it"),
+            (changed, "were rendered again after it"),
+            (gone, "that it lists are no longer in manifest.jsonl"),
+        ):
+            if keys:
+                raise InputError(f"{curation}: {len(keys)} samples {what}, e.g. {keys[0]}; curate the folder again")
+    return lines
 
 
 def _lines_by_key(path: Path) -> dict[str, dict[str, Any]]:
@@ -148,6 +155,7 @@ def _lines_by_key(path: Path) -> dict[str, dict[str, Any]]:
     for line in read_jsonl(path):
         key = line.get("key")
         if line.get("sample") is None or line.get("status") == "failed":
+            lines.pop(str(key), None)
             continue
         if not isinstance(key, str) or not KEY.fullmatch(key):
             raise InputError(f"{path}: expected a sample's key, got {str(key)[:60]!r}; write it again")
@@ -210,17 +218,25 @@ def read_index(folder: Path) -> dict[str, Any]:
         if not isinstance(index["bytes"], int):
             raise TypeError("bytes")
         for shard in index["shards"]:
-            good = SHARD_NAME.fullmatch(shard["file"]) and isinstance(shard["bytes"], int)
-            good = good and isinstance(shard["sha256"], str)
-            for sample in shard["samples"]:
-                offset, length = sample["offset"], sample["length"]
-                good = good and KEY.fullmatch(sample["key"]) and isinstance(offset, int) and isinstance(length, int)
-                good = good and offset >= 0 and _BLOCK <= length <= MAX_SAMPLE and offset + length <= shard["bytes"]
-            if not good:
-                raise InputError(f"{path}: what it says of {str(shard['file'])[:60]} is malformed; shard again")
+            check_shard(shard, source=path)
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not an index of shards ({type(error).__name__}: {str(error)[:60]})") from error
     return index
+
+
+def check_shard(shard: Any, *, source: Path) -> None:
+    """Raises InputError unless `shard` is what the index says of one: its file, checksum and where its samples lie."""
+    try:
+        good = SHARD_NAME.fullmatch(shard["file"]) and isinstance(shard["bytes"], int)
+        good = good and isinstance(shard["sha256"], str)
+        for sample in shard["samples"]:
+            offset, length = sample["offset"], sample["length"]
+            good = good and KEY.fullmatch(sample["key"]) and isinstance(offset, int) and isinstance(length, int)
+            good = good and offset >= 0 and _BLOCK <= length <= MAX_SAMPLE and offset + length <= shard["bytes"]
+    except (AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{source}: not an index of shards ({type(error).__name__}: {str(error)[:60]})") from error
+    if not good:
+        raise InputError(f"{source}: what it says of {str(shard['file'])[:60]} is malformed; shard again")
 
 
 def _shard_entries(folder: Path) -> list[Entry]:
@@ -260,32 +276,6 @@ def _read(file: Path, offset: int, length: int) -> bytes:
         size = os.path.getsize(file)
         raise InputError(f"{file}: cut short, {size} bytes where {offset + length} were expected; copy it again")
     return b"".join(parts)
-
-
-def tar_contents(data: bytes, *, source: str) -> list[tuple[str, bytes]]:
-    """(name, bytes) of the plain files in a piece of a tar archive, in a tenth of the time that `tarfile` needs.
-
-    Raises InputError, naming `source`, for what is not a whole piece of such an archive.
-    """
-    out: list[tuple[str, bytes]] = []
-    at = 0
-    while at < len(data):
-        header = data[at : at + _BLOCK]
-        try:
-            size = int(header[124:136].rstrip(b" \0"), 8)
-            checksum = int(header[148:156].rstrip(b" \0"), 8)
-            name = header[:100].rstrip(b"\0").decode("ascii")
-        except ValueError as error:
-            raise InputError(f"{source}: a damaged tar header at {at}; copy it again, or shard again") from error
-        at += _BLOCK
-        # The header's sum with its own field as spaces. Adler-32 holds a sum of bytes, modulo 65521: fast, and as telling.
-        total = (zlib.adler32(header) & 0xFFFF) - 1 - sum(header[148:156]) + 8 * 32
-        whole = (total - checksum) % 65521 == 0 and header[156:157] in (b"0", b"\0")
-        if not whole or not 0 <= size <= min(MAX_MEMBER, len(data) - at) or len(out) >= MAX_MEMBERS:
-            raise InputError(f"{source}: member {name[:60]!r} is damaged; copy it again, or shard again")
-        out.append((name, data[at : at + size]))
-        at += -(-size // _BLOCK) * _BLOCK
-    return out
 
 
 def log_motion(magnitude: float | None) -> float:

@@ -61,7 +61,7 @@ class Selection:
                 time = _index(sample, "static_time")
                 chosen = [_line(sample, rows(sample), time, "static orbit")]
             case "front":
-                chosen = [_line(sample, columns(sample), _index(sample, "front_view"), "front clip")]
+                chosen = [_line(sample, columns(sample), front_view(sample), "front clip")]
             case "row" | "column":
                 found = rows(sample) if self.clip == "row" else columns(sample)
                 if len(found) < self.lines:
@@ -96,11 +96,32 @@ def sample_orbits(sample: Sample | LatentClip) -> list[list[Pair]]:
         if not all(orbits):
             raise InputError(f"{sample.key}: an orbit of its `orbits` is empty; render it again")
         return orbits
-    views, times, there = len(sample.meta["camera_to_world"]), len(sample.meta["times"]), set(sample.pairs)
-    diagonal = [(j % views, j) for j in range(times)]
-    if not there.issuperset(diagonal):
+    if not has_diagonal(sample):
         raise InputError(f"{sample.key}: holds no orbit (its metadata list none, its diagonal is incomplete)")
-    return [diagonal]
+    return [_diagonal(sample)]
+
+
+def has_diagonal(sample: Sample | LatentClip) -> bool:
+    """Whether every time was rendered from the view of its number, as an orbit would be."""
+    return set(sample.pairs).issuperset(_diagonal(sample))
+
+
+def _diagonal(sample: Sample | LatentClip) -> list[Pair]:
+    views, times = len(sample.meta["camera_to_world"]), len(sample.meta["times"])
+    return [(j % views, j) for j in range(times)]
+
+
+def has_static_orbit(sample: Sample) -> bool:
+    """Whether there is an orbit, and its views at the static time, so that m can be measured."""
+    if not sample.meta.get("orbits") and not has_diagonal(sample):
+        return False
+    time, there = _index(sample, "static_time"), set(sample.pairs)
+    return all((view, time) in there for view, _ in sample_orbits(sample)[0])
+
+
+def front_view(sample: Sample | LatentClip) -> int:
+    """The view that the front clip is seen from; 0 where the metadata do not name one. Raises InputError."""
+    return _index(sample, "front_view")
 
 
 def measured_motion(sample: Sample) -> float:

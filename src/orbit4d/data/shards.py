@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tarfile
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +23,13 @@ import numpy as np
 from tqdm import tqdm
 
 from ..errors import InputError
-from ..files import atomic_path, parse_json
+from ..files import atomic_path, ensure_writable_parent, file_sha256, lock_folder, parse_json
 from .sample import add_to_tar, load_sample, tar_members
 from .sample_set import (
     FORMAT,
     SHARD_NAME,
     VERSION,
+    check_shard,
     folder_lines,
     motion_statistics,
     open_samples,
@@ -36,6 +39,8 @@ from .sample_set import (
 )
 
 MIB = 2**20
+_TEMPORARY = re.compile(r"\.shard-\d{6}\.[^.]+\.tar|\.\.shard-\d{6}\.tar\.[^.]+\.json|\.index\.[^.]+\.json")
+"""What `atomic_path` writes beside a shard, its record and the index; a killed run leaves it."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -73,7 +78,8 @@ def write_shards(
         include_dropped: take all rendered samples, whatever curation said and whether or not there was one.
 
     A run that was stopped goes on: finished shards whose checksum is right are kept. `index.json` is there only when all
-    shards are. Raises InputError: nothing to write, a folder that was not curated, samples that changed since.
+    shards are and no others, which is when any program may read `shard-*.tar`.
+    Raises InputError: nothing to write, a folder that was not curated, samples that changed since, another run in `out`.
     """
     folder, out = Path(folder), Path(out)
     if not 1 <= shard_mib <= 2**20:
@@ -85,15 +91,32 @@ def write_shards(
     planned = _plan(folder, limit=shard_mib * MIB, seed=seed, include_dropped=include_dropped)
     if not planned:
         raise InputError(f"{folder}: no sample was kept, nothing to shard; see its curation report")
-    out.mkdir(parents=True, exist_ok=True)
+    ensure_writable_parent(out / "index.json")
+    with lock_folder(out) as lock:
+        summary = _write_all(folder, out, planned, seed=seed, progress=progress)
+        lock.truncate(0)
+    return summary
+
+
+def _write_all(folder: Path, out: Path, planned: list[_Planned], *, seed: int, progress: bool) -> ShardSummary:
+    """What is missing of the planned shards, then the index; what else lies there of shards goes."""
+    for file in out.iterdir():
+        if _TEMPORARY.fullmatch(file.name):
+            file.unlink()
     known = _known_records(out)
+    names = {shard.name for shard in planned}
+    stale = [file for file in out.iterdir() if SHARD_NAME.fullmatch(file.name) and file.name not in names]
+    if stale:
+        # From here on the old index would describe shards that are no longer there.
+        (out / "index.json").unlink(missing_ok=True)
+    for file in stale:
+        file.unlink()
     total = sum(len(shard.lines) for shard in planned)
     records, captions = [], _Captions()
     with tqdm(total=total, desc="shard", unit="sample", disable=not progress) as bar:
         for shard in planned:
             record = known.get(shard.name)
             if record is None or not _is_finished(out, shard, record):
-                # From here on the old index would describe shards that are no longer there.
                 (out / "index.json").unlink(missing_ok=True)
                 record = _write_shard(folder, out, shard)
             _write_json(_record_file(out, shard.name), record)
@@ -113,11 +136,8 @@ def write_shards(
         "shards": records,
     }
     _write_json(out / "index.json", index)
-    names = {shard.name for shard in planned}
-    for name in set(known) - names:  # of an earlier, larger set
-        (out / name).unlink(missing_ok=True)
-    for name in names | set(known):
-        _record_file(out, name).unlink(missing_ok=True)
+    for file in out.glob(".shard-*.tar.json"):
+        file.unlink()
     return ShardSummary(samples=total, shards=len(records), bytes=index["bytes"])
 
 
@@ -156,7 +176,7 @@ def _write_shard(folder: Path, out: Path, shard: _Planned) -> dict[str, Any]:
         with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
             for line in shard.lines:
                 samples.append(_add_sample(tar, sample_file(folder, line), line))
-        size, digest = temporary.stat().st_size, _sha256(temporary)
+        size, digest = temporary.stat().st_size, file_sha256(temporary)
         with open(temporary, "rb") as handle:
             for sample in samples:
                 handle.seek(sample["offset"])
@@ -166,7 +186,7 @@ def _write_shard(folder: Path, out: Path, shard: _Planned) -> dict[str, Any]:
 
 def _add_sample(tar: tarfile.TarFile, file: Path, line: dict[str, Any]) -> dict[str, Any]:
     expected = line.get("sha256")
-    if isinstance(expected, str) and _sha256(file) != expected:
+    if isinstance(expected, str) and file_sha256(file) != expected:
         raise InputError(f"{file}: not the file that was curated (its checksum differs); curate the folder again")
     sample = load_sample(file)
     if sample.key != line["key"]:
@@ -207,18 +227,34 @@ def _record_file(out: Path, name: str) -> Path:
 
 
 def _known_records(out: Path) -> dict[str, dict[str, Any]]:
-    """What earlier runs say of their shards; whether it is still true is for `_is_finished`."""
-    found: list[Any] = []
+    """What earlier runs say of their shards; whether it is still true is for `_is_finished`.
+
+    What is damaged or of another version says nothing: its shards are written again.
+    """
+    known: dict[str, dict[str, Any]] = {}
     if (out / "index.json").is_file():
-        found += read_index(out)["shards"]
+        with suppress(InputError):
+            known |= {record["file"]: record for record in read_index(out)["shards"] if _has_captions(record)}
     for file in sorted(out.glob(".shard-*.tar.json")):
-        found.append(parse_json(file.read_bytes(), source=file))
-    return {r["file"]: r for r in found if isinstance(r, dict) and SHARD_NAME.fullmatch(str(r.get("file")))}
+        with suppress(InputError):
+            record = parse_json(file.read_bytes(), source=file)
+            check_shard(record, source=file)
+            if _has_captions(record):
+                known[record["file"]] = record
+    return known
+
+
+def _has_captions(record: dict[str, Any]) -> bool:
+    """Whether a checked record also tells what the index's counts need."""
+    lists = [sample.get(name) for sample in record["samples"] for name in ("captions", "caption_sources")]
+    good = all(isinstance(words, list) and all(isinstance(word, str) for word in words) for words in lists)
+    motion = [sample.get("motion_magnitude") for sample in record["samples"]]
+    return good and all(m is None or isinstance(m, int | float) for m in motion)
 
 
 def _is_finished(out: Path, shard: _Planned, record: dict[str, Any]) -> bool:
     file = out / shard.name
-    return record.get("sources") == shard.sources and file.is_file() and _sha256(file) == record.get("sha256")
+    return record.get("sources") == shard.sources and file.is_file() and file_sha256(file) == record.get("sha256")
 
 
 def _rendering_plan(folder: Path) -> Any:
@@ -229,11 +265,6 @@ def _rendering_plan(folder: Path) -> Any:
 def _write_json(path: Path, value: Any) -> None:
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, sort_keys=True, separators=(",", ":")) + "\n")
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def verify_shards(folder: str | Path, *, progress: bool = True) -> ShardSummary:
@@ -247,7 +278,7 @@ def verify_shards(folder: str | Path, *, progress: bool = True) -> ShardSummary:
     at = 0
     for shard in tqdm(index["shards"], desc="verify", unit="shard", disable=not progress):
         file = folder / shard["file"]
-        if _sha256(file) != shard["sha256"]:
+        if file_sha256(file) != shard["sha256"]:
             raise InputError(f"{file}: damaged, its checksum differs from the index; copy it again, or shard again")
         with tarfile.open(file, "r:") as tar:
             names = [(info.offset, info.name) for info in tar]

@@ -64,8 +64,3 @@ def motion_words(animation: str) -> list[str]:
     """Wordings for an animation's name in the first model's words: "Attack" -> ["attacking", "lunging to bite"]."""
     words = general_words(animation)
     return _WORDINGS.get(words[0], words)
-
-
-def declared_vocabulary() -> list[str]:
-    """The plain names a prompt may use."""
-    return [names[0] for names in NAMES.values()]

@@ -73,10 +73,12 @@ class LatentSet:
         for index, clip in zip(self.index, self.clips, strict=True):
             views = len(clip["camera_to_world"])
             index[views:] = index[: count - views]  # an orbit's last view is its first
-            still = index[:, int(clip.get("static_time", 0))]
-            index[:, 0] = torch.where(index[:, 0] < 0, still, index[:, 0])
         everywhere = torch.arange(count)
-        for missing in ((self.index[:, everywhere, everywhere] < 0), (self.index[:, :, 0] < 0)):
+        static_times = torch.tensor([int(clip.get("static_time", 0)) for clip in self.clips])
+        # Of all views one time, even where some have a frame at time 0 as well: a static orbit shows one moment.
+        self.still = self.index[torch.arange(len(clips)), :, static_times]
+        """(clips, views) latents of the static orbit. `index` (clips, views, times) those of what was rendered, -1 else."""
+        for missing in ((self.index[:, everywhere, everywhere] < 0), (self.still < 0)):
             if bool(missing.any()):
                 file = store.files[int(missing.any(dim=1).nonzero()[0])]
                 raise InputError(
@@ -128,12 +130,15 @@ class LatentSet:
     def _latent_motion_scale(self) -> float:
         """Mean m_latent over the main orbits: the unit of L_mr."""
         i = torch.arange(self.count)
-        values = [(self.latents[n[i, i]].float() - self.latents[n[i, 0]].float()).square().mean() for n in self.index]
+        values = [
+            (self.latents[n[i, i]].float() - self.latents[s].float()).square().mean()
+            for n, s in zip(self.index, self.still, strict=True)
+        ]
         return float(torch.stack(values).mean())
 
 
 def _check_grid(file: Path, clip: dict, *, first: dict) -> None:
-    """Raises InputError unless the clip lies on an orbit's grid with the same times as the first."""
+    """Raises InputError unless the clip lies on an orbit's grid with the same times as the first, and m is known."""
     views, times = len(clip["camera_to_world"]), clip["times"]
     if views not in (len(times) - 1, len(times)):
         raise InputError(
@@ -144,6 +149,9 @@ def _check_grid(file: Path, clip: dict, *, first: dict) -> None:
         raise InputError(
             f"{file}: its {len(times)} times differ from the {len(first['times'])} of others; render all with one --frames"
         )
+    still = clip.get("static_time", 0)
+    if not isinstance(still, int) or not 0 <= still < len(times):
+        raise InputError(f"{file}: expected a time's index as its `static_time`, got {still!r:.40}; encode again")
     if clip["motion_magnitude"] is None:
         raise InputError(f"{file}: its motion magnitude is not known; delete it and encode again")
 
@@ -167,8 +175,8 @@ def sample_batch(
         v, j = _pick_pairs(data, clip, config, frozen, generator)
         if with_reference:
             v, j = torch.cat([v.new_zeros(1), v]), torch.cat([j.new_zeros(1), j])
-        x0.append(data.latents[data.index[clip, v, j]])
-        still.append(data.latents[data.index[clip, v, torch.zeros_like(v)]])
+        still.append(data.latents[data.still[clip, v]])
+        x0.append(still[-1] if frozen else data.latents[data.index[clip, v, j]])
         rays.append(data.rays_of(clip, v))
         times.append(j)
         wordings = data.clips[clip]["captions"]
