@@ -243,8 +243,14 @@ def test_toybox_resumes_covers_everything_and_ignores_the_number_of_processes(tm
     assert again[3].stat().st_mtime_ns == kept and again[5].is_file() and len(again) == 45
     assert hashlib.sha256(again[7].read_bytes()).hexdigest() == manifest[7]["sha256"]
     assert not [p for p in box.iterdir() if p.name.startswith(".")]
-    changed = write_toybox(box, count=5, seed=9, progress=False)
-    assert changed[3].stat().st_mtime_ns != kept
+    write_toybox(box, count=5, seed=4, progress=False)
+    assert len(json.loads((box / "manifest.json").read_text())["toys"]) == 45, "toys beyond --count are still toys"
+    with pytest.raises(InputError, match="another --seed"):
+        write_toybox(box, count=5, seed=9, progress=False)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "cat.glb").write_bytes(paths[0].read_bytes())
+    with pytest.raises(InputError, match="no toys of ours"):
+        write_toybox(tmp_path / "mine", count=1, progress=False)
 
 
 def test_bad_requests_are_one_clear_line(tmp_path):

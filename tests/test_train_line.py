@@ -19,6 +19,7 @@ from orbit4d.data.training_set import Wording, vocabulary
 from orbit4d.diffusion import train as line
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.errors import InputError
+from orbit4d.files import lock_folder
 
 
 def brief() -> line.Preset:
@@ -76,15 +77,24 @@ def test_bad_settings_are_one_line(tmp_path):
 
 
 def test_any_samples_are_trained_on(tmp_path, monkeypatch):
-    """Shards of a user's own data in place of what the preset renders."""
+    """Shards of a user's own data, larger than the preset's, in place of what the preset renders."""
     monkeypatch.setitem(line.PRESETS, "tiny", brief)
-    plan = RenderPlan(size=128, frames=6, outputs=())
-    samples = [disc_sample(plan, key=f"mine_{i}", radius=20 + 5 * i, kind="ball") for i in range(2)]
+    plan = RenderPlan(size=256, frames=6, outputs=())
+    samples = [disc_sample(plan, key=f"mine_{i}", radius=40 + 5 * i, kind="ball") for i in range(2)]
     write_shards(write_folder(tmp_path / "mine", samples, plan=plan), out=tmp_path / "shards", progress=False)
     line.train("tiny", out=tmp_path / "run", data=tmp_path / "shards")
     pipe = Orbit4DPipeline.from_pretrained(tmp_path / "run" / "weights")
     assert pipe.motion["vocabulary"] == ["ball"] and pipe.motion["clips"] == 2
     assert not (tmp_path / "run" / "data").exists()
+    folder, run = write_folder(tmp_path / "others", samples[:1], plan=plan), tmp_path / "run"
+    with pytest.raises(InputError, match="started with other data"):
+        line.train("tiny", out=run, data=folder)
+    with lock_folder(run), pytest.raises(InputError, match="another run is writing"):
+        line.train("tiny", out=run, data=tmp_path / "shards")
+    small = RenderPlan(size=64, frames=6, outputs=())
+    write_folder(tmp_path / "small", [disc_sample(small, key="little")], plan=small)
+    with pytest.raises(InputError, match="frames are 64 x 64, the model is trained on 128 x 128"):
+        line.train("tiny", out=tmp_path / "other", data=tmp_path / "small")
 
 
 def test_the_vocabulary_is_what_curation_keeps(tmp_path, monkeypatch):

@@ -273,12 +273,13 @@ def train(
     For example:
       orbit4d train tiny --out runs/tiny                       minutes, toys only, to see it work
       orbit4d train small --data assets --out runs/small       hours: the recipe of the built-in model
+      orbit4d train small --data shards --out runs/mine        the same on data of your own, see docs/data.md
       orbit4d train small --out runs/small --stage denoiser --steps 20000
 
     Args:
         preset: What to train; the model card gives the exact commands of the built-in model.
         out: The run's folder: clips, checkpoints, logs and weights.
-        data: Folder of the GLB assets that the preset names.
+        data: Shards, a rendered folder, or the folder of the GLB assets that the preset names.
         stage: One stage of the line, or all of them in order.
         steps: Optimisation steps of that stage; the preset's when absent.
         resume: Continue from a checkpoint; --no-resume refuses to touch one.
@@ -288,7 +289,7 @@ def train(
 
     with created_parents_removed_on_error(out / stage / "checkpoint.pt"):
         weights = run(preset, out=out, data=data, stage=stage, steps=steps, resume=resume)
-    print(f"weights: {weights}")
+    print(f"weights: {weights}" if stage in ("all", "denoiser") else f"{stage}: done, in {out}")
 
 
 def data() -> None:

@@ -11,6 +11,7 @@ Every stage resumes: a run that was killed goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -24,10 +25,10 @@ from ..data.plan import RenderPlan
 from ..data.sample_set import is_sample_folder, open_samples
 from ..data.training_set import PLAN, render_training_set
 from ..errors import InputError
-from ..files import atomic_folder
+from ..files import atomic_folder, atomic_path, ensure_writable_parent, lock_folder, parse_json
 from .autoencoder import RGBAAutoencoder
 from .denoiser import Denoiser
-from .train_autoencoder import AutoencoderConfig, encode_training_set, train_autoencoder
+from .train_autoencoder import AutoencoderConfig, check_side, encode_training_set, train_autoencoder
 from .train_denoiser import DenoiserConfig, train_denoiser
 
 Stage = Literal["all", "data", "autoencoder", "latents", "denoiser"]
@@ -89,7 +90,8 @@ def train(
         stage: "all" or one of STAGES. steps: of the stage's training, the preset's when None (not with "all").
         resume: False refuses a folder that already holds a checkpoint of the stage.
 
-    Raises InputError for unknown presets, missing data, or `steps` below 1.
+    Frames larger than the preset's are reduced. Raises InputError for unknown presets, missing data, data too small or other
+    than the run was started with, `steps` below 1, and where another run trains in `out`.
     """
     if preset not in PRESETS:
         raise InputError(f"train: expected a preset of {', '.join(PRESETS)}, got {preset!r}")
@@ -101,39 +103,67 @@ def train(
             f"--data: the preset {preset!r} needs the folder that holds its GLB assets; see the model card"
         )
     ready = data is not None and is_sample_folder(data)
+    if data is not None and not Path(data).exists():
+        raise InputError(f"--data: {data}: no such folder; expected shards, a rendered folder or the preset's assets")
     if data is not None and not ready and not recipe.vocabulary:
         raise InputError(
-            f"--data: {data} holds no samples (index.json, manifest.jsonl, samples/*.tar), and the preset {preset!r} renders "
-            "only toys; render it first with `orbit4d data render`"
+            f"--data: {data} is no training data: expected shards or a folder that `orbit4d data render` wrote; render the "
+            "assets in it first"
         )
     samples = Path(data) if data is not None and ready else out / "data"
-    for name in STAGES if stage == "all" else (stage,):
+    chosen = STAGES if stage == "all" else (stage,)
+    for name in chosen:
         if not resume and (out / name / "checkpoint.pt").is_file():
             raise InputError(
                 f"{out / name}: holds a checkpoint; leave out --no-resume to go on, or choose another --out"
             )
-        match name:
-            case "data":
-                if ready:
-                    open_samples(samples)  # whatever is wrong with them is said now
-                    continue
-                assets = Path(data) if recipe.vocabulary and data is not None else None
-                render_training_set(
-                    samples, assets=assets, toy_folder=out / "toys", toy_count=recipe.toys, plan=recipe.plan
-                )
-            case "autoencoder":
-                recipe.autoencoder.steps = steps or recipe.autoencoder.steps
-                torch.manual_seed(recipe.autoencoder.seed)
-                model = recipe.make_autoencoder()
-                train_autoencoder(samples, out / "autoencoder", config=recipe.autoencoder, model=model)
-            case "latents":
-                encode_training_set(samples, out / "autoencoder" / "autoencoder", out / "latents")
-            case "denoiser":
-                recipe.denoiser.steps = steps or recipe.denoiser.steps
-                torch.manual_seed(recipe.denoiser.seed)
-                train_denoiser(out / "latents", out / "denoiser", config=recipe.denoiser, model=recipe.make_denoiser())
-                collect_weights(out)
+    ensure_writable_parent(out / "data.json")
+    with lock_folder(out):
+        if ready:
+            _check_data(samples, out, size=recipe.plan.size)
+        for name in chosen:
+            match name:
+                case "data":
+                    if not ready:
+                        assets = Path(data) if recipe.vocabulary and data is not None else None
+                        render_training_set(
+                            samples, assets=assets, toy_folder=out / "toys", toy_count=recipe.toys, plan=recipe.plan
+                        )
+                case "autoencoder":
+                    recipe.autoencoder.steps = steps or recipe.autoencoder.steps
+                    torch.manual_seed(recipe.autoencoder.seed)
+                    model, config = recipe.make_autoencoder(), recipe.autoencoder
+                    train_autoencoder(samples, out / "autoencoder", config=config, model=model, size=recipe.plan.size)
+                case "latents":
+                    autoencoder = out / "autoencoder" / "autoencoder"
+                    encode_training_set(samples, autoencoder, out / "latents", size=recipe.plan.size)
+                case "denoiser":
+                    recipe.denoiser.steps = steps or recipe.denoiser.steps
+                    torch.manual_seed(recipe.denoiser.seed)
+                    train_denoiser(
+                        out / "latents", out / "denoiser", config=recipe.denoiser, model=recipe.make_denoiser()
+                    )
+                    collect_weights(out)
     return out / "weights"
+
+
+def _check_data(folder: Path, out: Path, *, size: int) -> None:
+    """That the samples fit the model and are those that the run was started with, said before hours go by."""
+    samples = open_samples(folder)
+    if not len(samples):
+        raise InputError(f"--data: {folder} holds no samples that are kept; see its curation report")
+    check_side(samples[0], size)
+    identity = hashlib.sha256("\n".join(sorted(e.identity() for e in samples.entries)).encode()).hexdigest()[:16]
+    record = out / "data.json"
+    if record.is_file():
+        known = parse_json(record.read_bytes(), source=record)
+        if not isinstance(known, dict) or known.get("identity") != identity:
+            raise InputError(
+                f"{out}: was started with other data than {folder} holds now; put that back, or choose another --out"
+            )
+        return
+    with atomic_path(record) as temporary:
+        temporary.write_text(json.dumps({"source": str(folder), "samples": len(samples), "identity": identity}))
 
 
 def collect_weights(run: Path) -> Path:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn import functional
 from tqdm import tqdm
 
 from ..data.latent_set import LATENT_INDEX, latent_metadata
@@ -42,19 +43,33 @@ class AutoencoderConfig:
     bf16: bool = True
 
 
-def premultiplied(sample: Sample, pairs: Sequence[Pair]) -> Tensor:
-    """(n, 4, h, w) uint8 premultiplied RGBA of these pairs. Raises InputError for sides that are no multiple of 8."""
-    if sample.meta["width"] % 8 or sample.meta["height"] % 8:
+def check_side(sample: Sample, size: int | None) -> None:
+    """Raises InputError unless the frames can be brought to `size` (None: to no other size, a multiple of 8)."""
+    width, height = int(sample.meta["width"]), int(sample.meta["height"])
+    if size is None and (width % 8 or height % 8):
         raise InputError(
-            f"{sample.key}: frames are {sample.meta['width']} x {sample.meta['height']}, the autoencoder needs sides that "
-            "are multiples of 8; render or import with such a --size"
+            f"{sample.key}: frames are {width} x {height}, the autoencoder needs sides that are multiples of 8; render or "
+            "import with such a --size"
         )
+    if size is not None and (width != height or width < size):
+        raise InputError(
+            f"{sample.key}: frames are {width} x {height}, the model is trained on {size} x {size}; render or import with "
+            f"--size {size} or more"
+        )
+
+
+def premultiplied(sample: Sample, pairs: Sequence[Pair], *, size: int | None = None) -> Tensor:
+    """(n, 4, h, w) uint8 premultiplied RGBA of these pairs, area-averaged to `size` x `size`; see `check_side`."""
+    check_side(sample, size)
     rgba = np.stack([sample.rgba(pair) for pair in pairs])
     rgba[..., :3] = (rgba[..., :3].astype(np.uint16) * rgba[..., 3:] + 127) // 255
-    return torch.from_numpy(rgba).permute(0, 3, 1, 2).contiguous()
+    frames = torch.from_numpy(rgba).permute(0, 3, 1, 2).contiguous()
+    if size is None or frames.shape[-1] == size:
+        return frames
+    return functional.interpolate(frames.float(), size=(size, size), mode="area").round().byte()
 
 
-def training_frames(samples: SampleSet, *, memory_mib: int, seed: int) -> Tensor:
+def training_frames(samples: SampleSet, *, memory_mib: int, seed: int, size: int | None = None) -> Tensor:
     """(n, 4, h, w) uint8 premultiplied RGBA: all frames of all samples if they fit, else a random part of each.
 
     More samples than frames that fit: one frame of a random part of them. Raises InputError where the sizes differ.
@@ -65,7 +80,7 @@ def training_frames(samples: SampleSet, *, memory_mib: int, seed: int) -> Tensor
     share, limit = 0, len(order)
     for number, index in enumerate(tqdm(order, desc="load", unit="sample")):
         sample = samples[int(index)]
-        shape = (int(sample.meta["height"]), int(sample.meta["width"]))
+        shape = (int(sample.meta["height"]), int(sample.meta["width"])) if size is None else (size, size)
         if not number:
             limit = max(memory_mib * 2**20 // (4 * shape[0] * shape[1]), 1)
             share = max(limit // len(order), 1)
@@ -78,7 +93,7 @@ def training_frames(samples: SampleSet, *, memory_mib: int, seed: int) -> Tensor
             )
         pairs = sample.pairs
         chosen = np.sort(rng.permutation(len(pairs))[:share])
-        part = premultiplied(sample, [pairs[i] for i in chosen])
+        part = premultiplied(sample, [pairs[i] for i in chosen], size=size)
         frames[filled : filled + len(part)] = part
         filled += len(part)
         if filled >= limit:
@@ -87,9 +102,15 @@ def training_frames(samples: SampleSet, *, memory_mib: int, seed: int) -> Tensor
 
 
 def train_autoencoder(
-    data: Path, out: Path, *, config: AutoencoderConfig | None = None, model: RGBAAutoencoder | None = None
+    data: Path,
+    out: Path,
+    *,
+    config: AutoencoderConfig | None = None,
+    model: RGBAAutoencoder | None = None,
+    size: int | None = None,
 ) -> Path:
-    """Train on the frames in `data` (shards or a rendered folder, see `orbit4d.data.sample_set.open_samples`).
+    """Train on the frames in `data` (shards or a rendered folder, see `orbit4d.data.sample_set.open_samples`), area-averaged
+    to `size` where they are larger.
 
     Checkpoint and log in `out`; the result is the diffusers folder `out/autoencoder`.
     """
@@ -97,7 +118,7 @@ def train_autoencoder(
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     model = model or RGBAAutoencoder()
-    frames = training_frames(open_samples(data), memory_mib=config.memory_mib, seed=config.seed)
+    frames = training_frames(open_samples(data), memory_mib=config.memory_mib, seed=config.seed, size=size)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     ema, optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=False)
     generator = torch.Generator().manual_seed(config.seed)
@@ -159,9 +180,9 @@ def _measure_latents(model: RGBAAutoencoder, frames: Tensor, generator: torch.Ge
 
 
 @torch.no_grad()
-def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
-    """Encode every sample of `data` (shards or a rendered folder) to `out/KEY.safetensors`; those that this autoencoder has
-    encoded already are kept, unless the sample has changed.
+def encode_training_set(data: Path, autoencoder: Path, out: Path, *, size: int | None = None) -> Path:
+    """Encode every sample of `data` (shards or a rendered folder), at `size` where frames are larger, to
+    `out/KEY.safetensors`; those that this autoencoder has encoded already are kept, unless the sample has changed.
 
     Each file holds `latents` fp16 (n, c, h / 8, w / 8), their `pairs` (n, 2) of (view, time) indices, and the sample's
     `camera_to_world` (V, 4, 4), `intrinsics` (V, 3, 3) and `times` (T,). Its metadata: `clip` (JSON: key, captions, kind,
@@ -172,12 +193,15 @@ def encode_training_set(data: Path, autoencoder: Path, out: Path) -> Path:
     weights, samples = digest(sorted(autoencoder.glob("*.safetensors"))), open_samples(data)
     for index, entry in enumerate(tqdm(samples.entries, desc="encode", unit="sample")):
         target, made_of = out / f"{entry.key}.safetensors", {"autoencoder": weights, "sample": entry.identity()}
+        made_of |= {} if size is None else {"size": str(size)}
         if made_of.items() <= _made_of(target).items():
             continue
         sample = samples[index]
         pairs = sample.pairs
         parts = [pairs[i : i + 32] for i in range(0, len(pairs), 32)]
-        latents = torch.cat([model.encode(premultiplied(sample, part).float() / 255) for part in parts]).half()
+        latents = torch.cat(
+            [model.encode(premultiplied(sample, part, size=size).float() / 255) for part in parts]
+        ).half()
         tensors = {
             "latents": latents.contiguous(),
             "pairs": torch.tensor(pairs, dtype=torch.int32),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -28,7 +29,8 @@ def write_toybox(
     """Write `count` toys and `manifest.json` into `folder`: kinds and motions in turn, so that all are covered.
 
     Toy i has the seed `seed + i`; the bytes do not depend on `workers` (None: one a core, 0: no other processes).
-    Resumable: files that the manifest lists with the same seed, kind, motion, version and contents are kept.
+    Resumable: files that the manifest lists with the same seed, kind, motion, version and contents are kept. Toys beyond
+    `count` stay.
 
     Raises InputError for a bad count, seed, number of workers or folder.
     """
@@ -45,6 +47,14 @@ def write_toybox(
         pass
     (folder / ".writable").unlink()
     known = _known(manifest)
+    other = next((r for r in known.values() if r.get("seed") != _index(r) + seed or r.get("version") != VERSION), None)
+    if other is not None:
+        raise InputError(
+            f"{folder}: holds toys of another --seed or version ({other['file']} has seed {other.get('seed')}); "
+            "choose another --out"
+        )
+    if not manifest.is_file() and any(folder.glob("*.gl[bt]*")):
+        raise InputError(f"{folder}: holds assets that are no toys of ours; choose another --out")
     names = list(KINDS)
     records: list[dict | None] = []
     jobs: list[Job] = []
@@ -58,6 +68,8 @@ def write_toybox(
         records.append(record if whole else None)
         if not whole:
             jobs.append((i, seed + i, kind, motion, str(path)))
+    if not manifest.is_file():
+        _save(manifest, [])  # what is killed now is known for ours by it
     done = 0
     with tqdm(total=count, initial=count - len(jobs), desc="toybox", unit="toy", disable=not progress) as bar:
         for i, record in _made(jobs, _workers(workers, len(jobs))):
@@ -65,8 +77,9 @@ def write_toybox(
             done += 1
             bar.update()
             if done % _SAVE_EVERY == 0:
-                _save(manifest, records)
-    _save(manifest, records)
+                _save(manifest, records + [r for r in known.values() if _index(r) >= count])
+    kept = [known[name] for name in sorted(known) if _index(known[name]) >= count]
+    _save(manifest, records + kept)
     return [folder / f"toy_{i:06d}.glb" for i in range(count)]
 
 
@@ -75,6 +88,12 @@ def _sha256(path: Path) -> str | None:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError:
         return None
+
+
+def _index(record: dict) -> int:
+    """Number of the toy that a record is about; -1 for a name of another kind."""
+    found = re.fullmatch(r"toy_(\d{6})\.glb", str(record.get("file")))
+    return int(found[1]) if found else -1
 
 
 def _known(manifest: Path) -> dict[str, dict]:
