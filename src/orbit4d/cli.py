@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Callable
@@ -339,6 +340,8 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         return _fail(str(error))
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail("no space left on the disk to write to; free some and run the same command again")
         if error.filename is None or error.strerror is None:
             raise
         return _fail(f"{error.filename}: {error.strerror}")

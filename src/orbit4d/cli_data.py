@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from .cli_parse import Verbs
+from .errors import InputError
 
 Folder = Annotated[Path, arg(metavar="DIR")]
 OptionalFolder = Annotated[Path | None, arg(metavar="DIR")]
@@ -151,6 +152,14 @@ def render(
         ray=ray,
         retry_failed=retry_failed,
     )
+    if not summary.rendered + summary.reused:
+        from .data.manifest import read_manifest
+
+        reasons = [str(line["reason"]) for line in read_manifest(out)]
+        raise InputError(
+            f"nothing was rendered: {reasons[0] if reasons else 'no input has an animation'}; "
+            f"{out / 'manifest.jsonl'} has a reason for each of {len(reasons)} inputs"
+        )
     print(f"{summary}; next: orbit4d data curate {out}")
 
 

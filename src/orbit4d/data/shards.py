@@ -104,6 +104,7 @@ def _write_all(folder: Path, out: Path, planned: list[_Planned], *, seed: int, p
         if _TEMPORARY.fullmatch(file.name):
             file.unlink()
     known = _known_records(out)
+    _check_same(out, known, planned)
     names = {shard.name for shard in planned}
     stale = [file for file in out.iterdir() if SHARD_NAME.fullmatch(file.name) and file.name not in names]
     if stale:
@@ -187,7 +188,10 @@ def _write_shard(folder: Path, out: Path, shard: _Planned) -> dict[str, Any]:
 def _add_sample(tar: tarfile.TarFile, file: Path, line: dict[str, Any]) -> dict[str, Any]:
     expected = line.get("sha256")
     if isinstance(expected, str) and file_sha256(file) != expected:
-        raise InputError(f"{file}: not the file that was curated (its checksum differs); curate the folder again")
+        raise InputError(
+            f"{file}: not the file that was curated (its checksum differs); if it was rendered again, curate the folder; if it "
+            "is damaged, delete it, render and curate again"
+        )
     sample = load_sample(file)
     if sample.key != line["key"]:
         raise InputError(f"{file}: holds sample {sample.key}, expected {line['key']}; render it again")
@@ -224,6 +228,15 @@ class _Captions:
 
 def _record_file(out: Path, name: str) -> Path:
     return out / f".{name}.json"
+
+
+def _check_same(out: Path, known: dict[str, dict[str, Any]], planned: list[_Planned]) -> None:
+    """Raises InputError where the shards that are there hold none of the samples to be written: they are other data."""
+    there = {sample["key"] for record in known.values() for sample in record["samples"]}
+    if there and there.isdisjoint(line["key"] for shard in planned for line in shard.lines):
+        raise InputError(
+            f"{out}: holds shards of other samples ({min(there)}, ...); choose another --out, or delete them"
+        )
 
 
 def _known_records(out: Path) -> dict[str, dict[str, Any]]:
@@ -270,16 +283,25 @@ def _write_json(path: Path, value: Any) -> None:
 def verify_shards(folder: str | Path, *, progress: bool = True) -> ShardSummary:
     """Check every shard's checksum, and that each sample lies where the index says and is one.
 
-    Raises InputError, in one line, naming the first file that is bad.
+    Raises InputError, in one line, naming the files that are bad (the first ten).
     """
     folder = Path(folder)
-    samples = open_samples(folder)
+    if not (folder / "index.json").is_file():
+        raise InputError(f"{folder}: no index.json; expected a folder that `orbit4d data shard` wrote")
     index = read_index(folder)
-    at = 0
-    for shard in tqdm(index["shards"], desc="verify", unit="shard", disable=not progress):
+    bad = [
+        shard["file"]
+        for shard in tqdm(index["shards"], desc="verify", unit="shard", disable=not progress)
+        if not (folder / shard["file"]).is_file() or file_sha256(folder / shard["file"]) != shard["sha256"]
+    ]
+    if bad:
+        raise InputError(
+            f"{folder}: {len(bad)} of {len(index['shards'])} shards are missing or damaged ({', '.join(bad[:10])}); copy them "
+            "again, or shard again"
+        )
+    samples, at = open_samples(folder), 0
+    for shard in index["shards"]:
         file = folder / shard["file"]
-        if file_sha256(file) != shard["sha256"]:
-            raise InputError(f"{file}: damaged, its checksum differs from the index; copy it again, or shard again")
         with tarfile.open(file, "r:") as tar:
             names = [(info.offset, info.name) for info in tar]
         if [offset for offset, name in names if name.endswith(".json")] != [s["offset"] for s in shard["samples"]]:

@@ -97,8 +97,13 @@ def save_checkpoint(
         "torch_rng": torch.get_rng_state(),
         "seconds": seconds,
     }
-    with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(state, temporary)
+    except RuntimeError as error:  # what torch makes of a write that fails
+        raise InputError(
+            f"{path}: cannot be written; is the disk full? Free some room and run the same command"
+        ) from error
 
 
 def load_checkpoint(
