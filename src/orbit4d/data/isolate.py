@@ -35,6 +35,8 @@ Emit = Callable[[dict[str, Any]], None]
 Handler = Callable[[Any, Emit], None]
 """Does one task: (task, emit)."""
 POLL_SECONDS = 0.1
+STALL_SECONDS = 1.0
+"""A look at the workers that comes so much later than it should: this process was stopped, and they perhaps with it."""
 START_SECONDS = 300.0
 START_ATTEMPTS = 3
 KILL_SECONDS = 10.0
@@ -77,6 +79,10 @@ class Event:
     reason: str = ""
 
 
+class CannotGoOn(InputError):
+    """Raised by a handler where no task can be done any more (a full disk): `Pool.run` raises it as an InputError."""
+
+
 class Pool:
     """Up to `workers` processes, started when there is work. A context manager: leaving it kills them.
 
@@ -108,7 +114,13 @@ class Pool:
 
     def run(self, tasks: deque[Any]) -> Iterator[Event]:
         """Do the tasks, taken from the left; the caller may add others while it runs. Events come as they happen."""
+        looked = time.monotonic()
         while tasks or any(w.busy for w in self._workers):
+            stalled = time.monotonic() - looked - POLL_SECONDS
+            looked += stalled + POLL_SECONDS
+            if stalled > STALL_SECONDS:
+                for worker in self._workers:
+                    worker.excuse(stalled)
             self._provide(tasks)
             for connection in wait([w.connection for w in self._workers if not w.idle], timeout=POLL_SECONDS):
                 worker = next(w for w in self._workers if w.connection is connection)
@@ -151,6 +163,7 @@ class Pool:
                     yield Event(task=task, what="finished")
                 case {"__raised__": [str(cause), str(reason)]}:
                     verdict = (cause, reason)
+                    worker.process.kill()  # all is said: it must not take its time to end
                 case _:
                     yield Event(task=worker.task, what="message", body=body)
             if verdict is None and not worker.connection.poll():
@@ -214,6 +227,10 @@ class _Worker:
 
     def heard(self) -> None:
         self._since = time.monotonic()
+
+    def excuse(self, seconds: float) -> None:
+        """Do not count so much of its silence: nobody listened."""
+        self._since = min(time.monotonic(), self._since + seconds)
 
     def resident(self) -> int:
         """Bytes of memory it uses now."""
@@ -300,6 +317,9 @@ def serve(descriptor: int, lifeline: int) -> None:
             task = pickle.loads(connection.recv_bytes())
             try:
                 handler(task, emit)
+            except CannotGoOn as error:
+                emit({"__broken__": str(error)})
+                return
             except MemoryError:
                 emit({"__raised__": ["memory", "ran out of memory; simplify the asset or raise --memory-gib"]})
                 return
