@@ -98,6 +98,7 @@ class Pool:
         self._setup = pickle.dumps((start, common, limits.bytes))
         self._workers: list[_Worker] = []
         self._failed_starts = 0
+        self._looked = 0.0
 
     def __enter__(self) -> Pool:
         return self
@@ -114,22 +115,26 @@ class Pool:
 
     def run(self, tasks: deque[Any]) -> Iterator[Event]:
         """Do the tasks, taken from the left; the caller may add others while it runs. Events come as they happen."""
-        looked = time.monotonic()
+        self._looked = time.monotonic()
         while tasks or any(w.busy for w in self._workers):
-            stalled = time.monotonic() - looked - POLL_SECONDS
-            looked += stalled + POLL_SECONDS
-            if stalled > STALL_SECONDS:
-                for worker in self._workers:
-                    worker.excuse(stalled)
             self._provide(tasks)
             for connection in wait([w.connection for w in self._workers if not w.idle], timeout=POLL_SECONDS):
                 worker = next(w for w in self._workers if w.connection is connection)
                 yield from self._receive(worker)
             for worker in [w for w in self._workers if not w.idle]:
+                self._excuse()
                 verdict = worker.verdict()
                 if verdict is not None:
                     worker.process.kill()
                     yield from self._receive(worker, verdict)
+
+    def _excuse(self) -> None:
+        """Before a verdict: where it comes late, this process or its caller was held up, and the time since is nobody's."""
+        now = time.monotonic()
+        late, self._looked = now - self._looked - POLL_SECONDS, now
+        if late > STALL_SECONDS:
+            for worker in self._workers:
+                worker.excuse(late)
 
     def _provide(self, tasks: deque[Any]) -> None:
         for worker in list(self._workers):
@@ -147,6 +152,9 @@ class Pool:
     def _receive(self, worker: _Worker, verdict: tuple[str, str] | None = None) -> Iterator[Event]:
         """What the worker has sent; all of it, and its death, when a verdict killed it."""
         while True:
+            if verdict is not None and not worker.connection.poll(KILL_SECONDS):  # a process of its own holds the pipe
+                yield from self._bury(worker, verdict)
+                return
             try:
                 body = json.loads(worker.connection.recv_bytes())
             except (EOFError, OSError):
