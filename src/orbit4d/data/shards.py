@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..files import atomic_path, ensure_writable_parent, file_sha256, lock_folder, parse_json
+from .manifest import cannot_write
 from .sample import add_to_tar, load_sample, tar_members
 from .sample_set import (
     FORMAT,
@@ -93,7 +94,10 @@ def write_shards(
         raise InputError(f"{folder}: no sample was kept, nothing to shard; see its curation report")
     ensure_writable_parent(out / "index.json")
     with lock_folder(out) as lock:
-        summary = _write_all(folder, out, planned, seed=seed, progress=progress)
+        try:
+            summary = _write_all(folder, out, planned, seed=seed, progress=progress)
+        except OSError as error:
+            raise InputError(cannot_write(out, error)) from error
         lock.truncate(0)
     return summary
 
@@ -280,8 +284,12 @@ def verify_shards(folder: str | Path, *, progress: bool = True) -> ShardSummary:
         file = folder / shard["file"]
         if file_sha256(file) != shard["sha256"]:
             raise InputError(f"{file}: damaged, its checksum differs from the index; copy it again, or shard again")
-        with tarfile.open(file, "r:") as tar:
-            names = [(info.offset, info.name) for info in tar]
+        try:
+            with tarfile.open(file, "r:") as tar:
+                names = [(info.offset, info.name) for info in tar]
+        except (OSError, tarfile.TarError) as error:
+            reason = " ".join(str(error).split())[:80]
+            raise InputError(f"{file}: not a tar file ({reason}); shard again") from error
         if [offset for offset, name in names if name.endswith(".json")] != [s["offset"] for s in shard["samples"]]:
             raise InputError(f"{file}: its samples do not lie where index.json says; shard again")
         for _ in shard["samples"]:
