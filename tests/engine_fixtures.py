@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import os
+import resource
 import struct
 import time
 from collections.abc import Callable
@@ -101,6 +102,8 @@ class FaultyDrawer(Drawer):
                 hog()
             case "leak":
                 raise MemoryError
+            case "full":  # the system refuses to write what is larger
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
             case "bug":
                 raise ZeroDivisionError("some\nbug")
         return super().draw(asset, animation, seed=seed)
@@ -113,6 +116,31 @@ def start_faulty(settings: Settings) -> Callable[[Job, Emit], None]:
         render_source(job, settings, drawer=drawer, report=emit)
 
     return handle
+
+
+def start_restless(settings: Settings) -> Callable[[Job, Emit], None]:
+    """A worker that dies after an animation, between two, as often as its file says."""
+    drawer = Drawer(settings.plan)
+
+    def handle(job: Job, emit: Emit) -> None:
+        def report(body: dict[str, Any]) -> None:
+            emit(body)
+            left = Path(os.environ["ORBIT4D_TEST_ONCE"])
+            if "record" in body and left.read_text():
+                left.write_text(left.read_text()[1:])
+                os._exit(3)
+
+        render_source(job, settings, drawer=drawer, report=report)
+
+    return handle
+
+
+def wait_until(true: Callable[[], object], *, seconds: float = 120) -> None:
+    """Come back when it is; fail where it never is."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not so after {seconds:g} s"
+        time.sleep(0.01)
 
 
 def workers_of(pid: int) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,9 @@ def start(common: str) -> Callable[[Any, Emit], None]:
                 os._exit(7)
             case "bug":
                 raise KeyError("a\nbug")
+            case "linger":  # what it says last comes at once, its end does not
+                threading.Thread(target=time.sleep, args=(1000,)).start()
+                raise KeyError("lingers")
             case "memory":
                 raise MemoryError
             case "slow":

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_fixtures import PLAN, instant, lines_of, samples_of, several, still, workers_of
+from engine_fixtures import PLAN, instant, lines_of, samples_of, several, start_faulty, still, wait_until, workers_of
 
 from orbit4d.assets.toybox import write_toybox
 from orbit4d.data import engine
@@ -130,8 +130,7 @@ def test_a_killed_run_goes_on_where_it_stopped(toys: Path, rendered: Path, tmp_p
         time.sleep(rng.uniform(0, 0.2))
         run.kill()
         run.wait()
-        while workers_of(int(mark)):  # they end by themselves
-            time.sleep(0.01)
+        wait_until(lambda: not workers_of(int(mark)))  # they end by themselves
         stats = {p.name: p.stat() for p in out.glob("samples/*.tar") if not p.name.startswith(".")}
         now = {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
         assert {name: now.get(name) for name in kept} == kept, "a finished sample was rendered again"
@@ -184,12 +183,62 @@ def test_first_then_all_and_hide(tmp_path: Path) -> None:
     assert render_assets([folder], out=out, plan=PLAN, animations="first", workers=1, progress=False).rendered == 1
     summary = render_assets([folder], out=out, plan=PLAN, workers=1, progress=False)
     assert (summary.rendered, summary.reused) == (1, 1)
-    # A rule that fits nothing here is none; one that leaves nothing says so, and other rules mean other samples.
-    summary = render_assets([folder], out=out, plan=PLAN, hide=["sword*"], workers=1, progress=False)
+    # Other rules are other settings: nothing that was rendered is deleted for them, not even where they fit nothing.
+    before = samples_of(out), lines_of(out)
+    with pytest.raises(InputError, match=r"rendered with --hide nothing \(now sword\*\); use it again") as error:
+        render_assets([folder], out=out, plan=PLAN, hide=["sword*"], workers=1, progress=False)
+    assert "\n" not in str(error.value) and (samples_of(out), lines_of(out)) == before
+    # A rule that fits nothing here is none; one that leaves nothing says so.
+    hidden = tmp_path / "hidden"
+    summary = render_assets([folder], out=hidden, plan=PLAN, hide=["sword*", "b"], workers=1, progress=False)
     assert (summary.rendered, summary.failed) == (2, 0)
-    summary = render_assets([folder], out=out, plan=PLAN, hide=["*"], workers=1, progress=False)
+    summary = render_assets([folder], out=hidden, plan=PLAN, hide=["b", "sword*", "b"], workers=1, progress=False)
+    assert (summary.rendered, summary.reused) == (0, 2)
+    summary = render_assets([folder], out=tmp_path / "all", plan=PLAN, hide=["*"], workers=1, progress=False)
     assert (summary.rendered, summary.failed, summary.causes) == (0, 1, {"unreadable": 1})
-    assert samples_of(out) == {}
+
+
+def test_files_that_are_away_lose_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder that is not mounted, a disk that does not answer, a mirror that is incomplete."""
+    folder, out, listing = tmp_path / "in", tmp_path / "out", tmp_path / "list.txt"
+    folder.mkdir()
+    (folder / "a.glb").write_bytes(several(["walk", "run"]))
+    (folder / "bad.glb").write_bytes(b"glTF")
+    listing.write_text("in/a.glb\nin/bad.glb\nin/never.glb\n")
+    summary = render_assets([listing], out=out, plan=PLAN, workers=1, progress=False)
+    assert (summary.rendered, summary.failed, summary.away) == (2, 2, 0)
+    before = samples_of(out), lines_of(out)
+    folder.rename(tmp_path / "elsewhere")
+    summary = render_assets([listing], out=out, plan=PLAN, workers=1, progress=False, retry_failed=True)
+    assert (samples_of(out), lines_of(out)) == before
+    assert (summary.rendered, summary.reused, summary.failed, summary.away) == (0, 2, 2, 2)
+    assert "2 files that were rendered before cannot be read now, e.g. in/a.glb" in caplog.text
+    assert "2 files cannot be read now" in str(summary)
+    (tmp_path / "elsewhere").rename(folder)
+    (out / ".inputs.jsonl").unlink()
+    with monkeypatch.context() as patch:  # it is listed, but reading it fails
+        patch.setattr(engine, "content_digest", lambda path: (None, []))
+        summary = render_assets([listing], out=out, plan=PLAN, workers=1, progress=False)
+    assert (samples_of(out), lines_of(out), summary.away) == (*before, 2)
+    (folder / "never.glb").write_bytes(several(["jump"], seed=3))
+    summary = render_assets([listing], out=out, plan=PLAN, workers=1, progress=False)
+    assert (summary.rendered, summary.reused, summary.failed, summary.away) == (1, 2, 1, 0)
+    assert before[0].items() < samples_of(out).items()
+
+
+def test_a_manifest_of_others_deletes_nothing(toys: Path, rendered: Path, tmp_path: Path) -> None:
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    shutil.copytree(rendered, out)
+    victim.write_text("precious")
+    lines = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    for sample in ("../victim", str(victim), "samples/../../victim"):
+        told = [line | {"input_sha256": "0" * 64} | ({"sample": sample} if line["sample"] else {}) for line in lines]
+        (out / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in told))
+        with pytest.raises(InputError, match=r"line \d+ is damaged"):
+            render_assets([toys], out=out, plan=PLAN, workers=1, progress=False)
+        assert victim.read_text() == "precious" and samples_of(out) == samples_of(rendered)
 
 
 def test_random_light_is_the_keys(tmp_path: Path) -> None:
@@ -232,18 +281,82 @@ def test_no_opengl_stops_the_run_in_one_line(toys: Path, tmp_path: Path, monkeyp
     assert "\n" not in str(error.value) and lines_of(tmp_path / "out") == []
 
 
-def test_an_interrupt_leaves_the_manifest_whole(toys: Path, rendered: Path, tmp_path: Path) -> None:
-    out, mark = tmp_path / "out", str(random.randrange(10**9))
-    script = SCRIPT.format(tests=str(Path(__file__).parent), toys=str(toys), out=str(out))
-    run = subprocess.Popen(
-        [sys.executable, "-c", script], env=os.environ | {"ORBIT4D_TEST_RUN": mark}, stderr=subprocess.PIPE
-    )
-    while run.poll() is None and len(list(out.glob("samples/*.tar"))) < 2:
-        time.sleep(0.005)
-    run.send_signal(signal.SIGINT)
-    _, words = run.communicate()
+INTERRUPTED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from engine_fixtures import PLAN, start_faulty
+from orbit4d.data import engine
+engine.start_rendering = start_faulty
+engine.render_assets([Path({folder!r})], out=Path({out!r}), plan=PLAN, workers=2, progress=False)
+"""
+
+
+def test_an_interrupt_leaves_the_manifest_whole(tmp_path: Path) -> None:
+    """It comes while one worker hangs, so that the run cannot be over."""
+    folder, out, mark = tmp_path / "in", tmp_path / "out", str(random.randrange(10**9))
+    folder.mkdir()
+    for i, names in enumerate((["walk", "hang", "run"], ["walk", "run"])):
+        (folder / f"{i}.glb").write_bytes(several(names, seed=i))
+    render_assets([folder], out=tmp_path / "whole", plan=PLAN, workers=1, progress=False)
+    script = INTERRUPTED.format(tests=str(Path(__file__).parent), folder=str(folder), out=str(out))
+    environment = os.environ | {"ORBIT4D_TEST_RUN": mark}
+    run = subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE)
+    try:
+        listed = out / "manifest.jsonl"
+        wait_until(lambda: listed.is_file() and listed.read_bytes().count(b"\n") == 3)
+        run.send_signal(signal.SIGINT)
+        _, words = run.communicate(timeout=60)
+    finally:
+        run.kill()
     assert run.returncode == -signal.SIGINT and words.decode().rstrip().endswith("KeyboardInterrupt")
-    assert not workers_of(int(mark))
-    assert (out / "manifest.jsonl").read_bytes().endswith(b"\n") and lines_of(out)
-    render_assets([toys], out=out, plan=PLAN, workers=1, progress=False)
-    assert samples_of(out) == samples_of(rendered) and lines_of(out) == lines_of(rendered)
+    wait_until(lambda: not workers_of(int(mark)))
+    assert listed.read_bytes().endswith(b"\n") and len(lines_of(out)) == 3
+    render_assets([folder], out=out, plan=PLAN, workers=1, progress=False)
+    assert samples_of(out) == samples_of(tmp_path / "whole") and lines_of(out) == lines_of(tmp_path / "whole")
+
+
+def test_a_full_disk_ends_the_run_and_blames_no_asset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (folder / "a.glb").write_bytes(several(["walk", "full", "run"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "start_rendering", start_faulty)
+        with pytest.raises(InputError, match=r"cannot be written \(File too large\); make room") as error:
+            render_assets([folder], out=out, plan=PLAN, workers=1, progress=False)
+    assert str(error.value).startswith(f"{out}: ") and "\n" not in str(error.value)
+    assert [line["status"] for line in lines_of(out)] == ["rendered"]
+    summary = render_assets([folder], out=out, plan=PLAN, workers=1, progress=False)
+    assert (summary.rendered, summary.reused, summary.failed) == (2, 1, 0)
+
+
+def test_workers_end_before_the_lock_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for i in range(3):
+        (tmp_path / f"{i}.glb").write_bytes(several(["walk", "run"], seed=i))
+    mark = random.randrange(10**9)
+    monkeypatch.setenv("ORBIT4D_TEST_RUN", str(mark))
+    ends: list[list[int]] = []
+
+    def refuse(*_: object) -> None:
+        raise InputError("no room")
+
+    leave = Manifest.__exit__
+    monkeypatch.setattr(Manifest, "append", refuse)
+    monkeypatch.setattr(
+        Manifest, "__exit__", lambda self, *error: (ends.append(workers_of(mark)), leave(self, *error))[1]
+    )
+    with pytest.raises(InputError, match="no room"):
+        render_assets([tmp_path], out=tmp_path / "out", plan=PLAN, workers=1, progress=False)
+    assert ends == [[]]
+
+
+def test_tables_of_others_beside_an_asset_are_no_captions(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for i in range(2):
+        (tmp_path / f"{i}.glb").write_bytes(several(["walk"], seed=i))
+    for table in ("path\tsha1\na\tb\n", "\x00\xff"):
+        (tmp_path / "MANIFEST.tsv").write_text(table, encoding="latin-1")
+        caplog.clear()
+        out = tmp_path / f"out{len(table)}"
+        summary = render_assets([tmp_path], out=out, plan=PLAN, workers=1, progress=False)
+        assert (summary.rendered, summary.failed) == (2, 0) and all(line["captions"] for line in lines_of(out))
+        assert caplog.text.count("MANIFEST.tsv") == 1

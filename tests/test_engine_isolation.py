@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from pathlib import Path
 
 import pytest
-from engine_fixtures import PLAN, lines_of, samples_of, several, start_faulty, workers_of
+from engine_fixtures import PLAN, lines_of, samples_of, several, start_faulty, start_restless, wait_until, workers_of
 from pool_tasks import start
 
 from orbit4d.data import engine, isolate
@@ -46,6 +48,31 @@ def test_silence_is_what_a_timeout_measures() -> None:
     events = run(["hang", "hold", "slow"], timeout=1)
     ends = {e.task: (e.what, e.cause) for e in events if e.what != "message"}
     assert ends == {"hang": ("died", "timeout"), "hold": ("died", "timeout"), "slow": ("finished", "")}
+
+
+def test_a_stopped_parent_is_no_fault_of_its_workers() -> None:
+    """Ctrl-Z stops them all; the time until `fg` is nobody's."""
+    ends, resumers = [], []
+    with Pool(start, "", workers=2, limits=Limits(timeout=2)) as pool:
+        for event in pool.run(deque(["slow", "slow"])):
+            if "pid" in event.body:
+                os.kill(event.body["pid"], signal.SIGSTOP)
+                resumers.append(threading.Timer(0.5, os.kill, (event.body["pid"], signal.SIGCONT)))
+                if len(resumers) == 2:
+                    time.sleep(3)
+                    for resumer in resumers:  # the parent looks first
+                        resumer.start()
+            elif event.what != "message":
+                ends.append((event.what, event.cause))
+    for resumer in resumers:
+        resumer.join()
+    assert ends == [("finished", "")] * 2
+
+
+def test_a_worker_that_has_raised_need_not_end() -> None:
+    events = run(["linger", "fine"])
+    ends = {e.task: (e.what, e.cause) for e in events if e.what != "message"}
+    assert ends == {"linger": ("died", "error"), "fine": ("finished", "")}
 
 
 def test_memory_is_capped() -> None:
@@ -95,8 +122,7 @@ def test_no_worker_outlives_its_parent() -> None:
     assert len(workers_of(mark)) == 3
     parent.kill()
     parent.wait()
-    while workers_of(mark):
-        time.sleep(0.01)
+    wait_until(lambda: not workers_of(mark))
 
 
 FAULTS = ("hang", "hold", "crash", "exit", "killed", "hog", "leak", "bug")
@@ -140,6 +166,19 @@ def test_a_file_that_kills_again_and_again_is_given_up(tmp_path: Path, monkeypat
     lines = lines_of(tmp_path / "out")
     assert [line["cause"] for line in lines] == [None, *["crash"] * 5]
     assert ["was not tried" in (line["reason"] or "") for line in lines] == [False] * 4 + [True] * 2
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_a_death_between_animations_is_tried_again_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int
+) -> None:
+    (tmp_path / "a.glb").write_bytes(several(["walk", "run", "jump"]))
+    monkeypatch.setenv("ORBIT4D_TEST_ONCE", str(tmp_path / "deaths"))
+    (tmp_path / "deaths").write_text("x" * deaths)
+    monkeypatch.setattr(engine, "start_rendering", start_restless)
+    summary = render_assets([tmp_path / "a.glb"], out=tmp_path / "out", plan=PLAN, workers=1, progress=False)
+    assert (summary.rendered, summary.failed) == ((3, 0) if deaths == 1 else (2, 1))
+    assert ["was not tried" in (line["reason"] or "") for line in lines_of(tmp_path / "out")][2] == (deaths == 2)
 
 
 def test_the_memory_of_a_process_is_seen() -> None:

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orbit4d.data import objaverse as catalogue
+from orbit4d.data import sources
 from orbit4d.data.engine import render_assets
-from orbit4d.data.sample import load_sample
+from orbit4d.data.sample import KEY, load_sample
 from orbit4d.data.sources import Source, content_digest, find_sources, signature
 from orbit4d.errors import InputError
 
@@ -76,7 +77,7 @@ def test_refused_inputs(tmp_path: Path) -> None:
 def test_keys_are_file_names_and_differ(inputs: list[str]) -> None:
     keys = {Source(path=Path(name), input=name, root=Path()).key(k) for name in inputs for k in (None, 0, 12, 1234)}
     assert len(keys) == 4 * len(inputs)
-    assert all(len(key) <= 100 and key.replace("_", "").replace("-", "").isalnum() and key.isascii() for key in keys)
+    assert all(KEY.fullmatch(key) for key in keys)
 
 
 def test_the_digest_covers_the_files_that_a_gltf_names(tmp_path: Path) -> None:
@@ -93,6 +94,54 @@ def test_the_digest_covers_the_files_that_a_gltf_names(tmp_path: Path) -> None:
     for junk in ("[1]", "[" * 9999, '{"buffers": 3}', '{"buffers": [{"uri": "a\\u0000"}]}'):
         path.write_text(junk)
         assert content_digest(path)[0]
+
+
+def test_what_a_gltf_names_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file must not keep the parent, which nobody watches, busy."""
+    path, part = tmp_path / "scene.gltf", tmp_path / "part.bin"
+    part.write_bytes(b"x" * 2**22)
+    path.write_text(
+        json.dumps({"buffers": [{"uri": name} for name in ("part.bin", "./part.bin", "p%61rt.bin")] * 60_000})
+    )
+    reads: list[Path] = []
+    original = Path.stat
+
+    def stat(self: Path, **more: Any) -> os.stat_result:
+        reads.append(self)
+        return original(self, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", stat)
+        digest, stats = content_digest(path)
+    assert digest and len(stats) == 2 and len(reads) < 20
+    path.write_text(json.dumps({"buffers": [{"uri": f"{i}.bin"} for i in range(sources.MAX_COMPANIONS + 1)]}))
+    assert content_digest(path) == (None, []) and signature(path) == []
+    path.write_text(json.dumps({"buffers": [{"uri": "part.bin"}]}))
+    assert content_digest(path)[0]
+    for name, limit in (("MAX_DECODED", 2**22), ("MAX_JSON", 10), ("MAX_JSON_VALUES", 2)):
+        with monkeypatch.context() as patch:
+            patch.setattr(sources, name, limit)
+            assert content_digest(path) == (None, []), name
+
+
+def test_the_longest_key_still_names_a_sample() -> None:
+    for name in ("x" * 300, "x/" * 150, "é" * 300):
+        source = Source(path=Path(name), input=name + ".glb", root=Path())
+        for animation in (None, 0, 999, 1000, 1999, 999_999_999):
+            assert KEY.fullmatch(source.key(animation))
+    assert len(source.key(0)) < len(source.key(1999))
+
+
+def test_a_folder_and_one_inside_it_hold_a_file_once(tmp_path: Path) -> None:
+    (tmp_path / "all" / "sub").mkdir(parents=True)
+    for name in ("a.glb", "sub/b.glb"):
+        (tmp_path / "all" / name).write_text(name)
+    (tmp_path / "all" / "c.glb").symlink_to(tmp_path / "all" / "a.glb")  # a file of its own: it has its own name
+    (tmp_path / "linked").symlink_to(tmp_path / "all" / "sub")
+    everything, sub = tmp_path / "all", tmp_path / "all" / "sub"
+    assert names(everything) == ["a.glb", "c.glb", "sub/b.glb"]
+    assert names(everything, sub, sub / "b.glb", tmp_path / "linked") == ["a.glb", "c.glb", "sub/b.glb"]
+    assert names(sub, everything) == ["b.glb", "a.glb", "c.glb"]
 
 
 def mirror(root: Path, assets: dict[str, bytes], *, counts: dict[str, int] | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -185,10 +186,22 @@ def test_what_nobody_foresaw_costs_one_folder(tmp_path, monkeypatch):
     assert line["cause"] == "error" and line["reason"] == "a: ZeroDivisionError: of nothing"
 
 
+def test_a_full_disk_ends_the_import_in_one_line(tmp_path, monkeypatch):
+    _diffusion4d_folder(tmp_path / "root" / "ball")
+
+    def full(sample, path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(published, "save_sample", full)
+    with pytest.raises(InputError, match="No space left"):
+        _import(tmp_path / "root", tmp_path / "out")
+    assert not _lines(tmp_path / "out")
+
+
 def test_folders_of_other_makers_are_refused(tmp_path):
     _diffusion4d_folder(tmp_path / "root" / "ball")
     rendered = disc_folder(tmp_path / "rendered", count=1)
-    with pytest.raises(InputError, match="was rendered"):
+    with pytest.raises(InputError, match=r"plan\.json"):
         _import(tmp_path / "root", rendered)
     (rendered / "plan.json").unlink()
     before = (rendered / "manifest.jsonl").read_text()

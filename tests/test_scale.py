@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from collections import deque
 from pathlib import Path
 
 import pytest
-from engine_fixtures import PLAN, lines_of, samples_of, several, workers_of
+from engine_fixtures import PLAN, lines_of, samples_of, several, wait_until, workers_of
 
 from orbit4d.assets.toybox import write_toybox
 from orbit4d.data.engine import render_assets
@@ -65,8 +66,38 @@ def test_ray_equals_one_process_though_a_worker_is_killed(tmp_path: Path, monkey
     assert (summary.inputs, summary.rendered, summary.failed) == (9, 16, 1)
     assert samples_of(out) == samples_of(tmp_path / "one") and lines_of(out) == lines_of(tmp_path / "one")
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
-    while workers_of(mark):
-        time.sleep(0.01)
+    wait_until(lambda: not workers_of(mark))
+
+
+@needs_ray
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks for processes in /proc, which is not there")
+def test_a_run_that_is_given_up_leaves_no_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a Ray that goes on after it: the folder's lock is free then, and others may write there."""
+    ray = importlib.import_module("ray")
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    mark = random.randrange(10**9)
+    monkeypatch.setenv("ORBIT4D_TEST_RUN", str(mark))
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    (out / "samples").mkdir(parents=True)
+    (folder / "a.glb").write_bytes(several(["walk"]))
+    for name in "bc":
+        (folder / f"{name}.glb").write_bytes(several(["walk"] * 200))
+    jobs = deque(Job(source=source) for source in find_sources([folder]))
+    paths = os.pathsep.join(path for path in sys.path if path)
+    runtime = {"env_vars": {"PYTHONPATH": paths}}
+    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env=runtime)
+    try:
+        outcomes = run_on_ray(jobs, Settings(out=out, plan=PLAN), Limits(), address="auto", workers=1)
+        assert next(outcomes).record
+        wait_until(lambda: list(out.glob("samples/a_*.tar")))
+        list(itertools.islice(outcomes, 1))
+        assert len(workers_of(mark)) == 1
+        outcomes.close()
+        wait_until(lambda: not workers_of(mark))
+        assert ray.is_initialized() and len(list(out.glob("samples/*.tar"))) < 401
+    finally:
+        ray.shutdown()
 
 
 @needs_ray

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import re
@@ -165,6 +166,18 @@ def test_two_runs_do_not_write_one_folder(folder, tmp_path):
     _write(folder, tmp_path)
 
 
+def test_a_full_disk_is_one_line(folder, tmp_path, small_shards, monkeypatch):
+    def full(tar, file, line):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "_add_sample", full)
+        with pytest.raises(InputError, match="No space left"):
+            _write(folder, tmp_path / "out")
+    _write(folder, tmp_path / "out")
+    verify_shards(tmp_path / "out", progress=False)
+
+
 @pytest.mark.parametrize("text", ["{", "[" * 9999, "{}", '{"format": "orbit4d-shards", "version": 0}', None])
 def test_a_damaged_index_is_written_again(folder, tmp_path, small_shards, text):
     out = tmp_path / "out"
@@ -203,6 +216,13 @@ def _flip(out: Path) -> None:
     (out / "shard-000000.tar").write_bytes(data)
 
 
+def _no_tar(out: Path) -> None:
+    """As large as the shard, its checksum in the index, and no tar file."""
+    data = b"x" * (out / "shard-000000.tar").stat().st_size
+    (out / "shard-000000.tar").write_bytes(data)
+    _edit(out, sha256=hashlib.sha256(data).hexdigest())
+
+
 def _edit(out: Path, **changes) -> None:
     index = json.loads((out / "index.json").read_text())
     index["shards"][0] |= changes
@@ -215,6 +235,7 @@ def _edit(out: Path, **changes) -> None:
         _flip,
         lambda out: (out / "shard-000000.tar").unlink(),
         lambda out: (out / "shard-000000.tar").write_bytes(b"short"),
+        _no_tar,
         lambda out: (out / "index.json").write_text("{}"),
         lambda out: (out / "index.json").write_text("[" * 9999),
         lambda out: _edit(out, file="../shard-000000.tar"),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import csv
 import io
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -34,6 +35,7 @@ MAX_CELL = 2**20
 MAX_CAPTION = 300
 MAX_CAPTIONS = 32
 SIBLINGS = ("manifest.json", "MANIFEST.tsv")
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -47,6 +49,10 @@ class Description:
     kind: str | None
     license: str | None = None
     source: str = "name"
+
+
+class NoTable(InputError):
+    """The file is none of captions, rather than a wrong one."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -127,12 +133,12 @@ def read_captions(path: str | Path) -> Rows:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_FILE:
-            raise InputError(f"{path}: larger than {MAX_FILE >> 20} MiB; expected a caption file")
+            raise NoTable(f"{path}: larger than {MAX_FILE >> 20} MiB; expected a caption file")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected a caption file") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
+        raise NoTable(f"{path}: is not UTF-8 text ({error.reason}); save it as UTF-8") from error
     match path.suffix.lower():
         case ".json":
             entries = _json_entries(parse_json(text, source=path), source=path)
@@ -187,7 +193,7 @@ def _lookup(rows: Rows, input: str) -> list[Row]:
 
 
 def _read_siblings(folder: Path) -> Rows:
-    """The caption file in a folder; other tools' manifest.json is none."""
+    """The caption file in a folder. Other tools' files of these names are none; of a MANIFEST.tsv that is said."""
     for name in SIBLINGS:
         path = folder / name
         if not path.is_file():
@@ -199,7 +205,10 @@ def _read_siblings(folder: Path) -> Rows:
                 continue
             if not (isinstance(value, dict) and isinstance(value.get("toys"), list)):
                 continue
-        return read_captions(path)
+        try:
+            return read_captions(path)
+        except NoTable as error:
+            _LOG.warning("%s; it is not used", error)
     return {}
 
 
@@ -209,7 +218,7 @@ def _table_entries(text: str, delimiter: str, *, source: Path) -> Iterable[tuple
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting)
     header = [name.strip().lower() for name in reader.fieldnames or []]
     if "file" not in header or not {"caption", "captions"} & set(header):
-        raise InputError(
+        raise NoTable(
             f"{source}:1: expected a header with `file` and `caption` or `captions`, got {', '.join(header)[:120] or 'nothing'}"
         )
     reader.fieldnames = header

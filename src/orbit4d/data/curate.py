@@ -29,7 +29,7 @@ from ..errors import InputError
 from ..files import atomic_path, file_sha256, parse_json
 from .curation import FRAME_MEASURES, MEASURES, MEASURES_VERSION, CurationRules, Decision, decide, quantiles
 from .curation_report import thumbnail_path, write_curation_report
-from .sample import KEY
+from .manifest import check_record
 
 MAX_LINE = 4 * 2**20
 _SMALL = 8
@@ -112,7 +112,7 @@ def read_manifest(folder: str | Path) -> list[dict[str, Any]]:
         raise InputError(f"{path}: not found; render assets into this folder first")
     records: dict[tuple[str, int | None], dict[str, Any]] = {}
     for number, record in read_lines(path):
-        _check_record(record, source=f"{path}:{number}")
+        check_record(record, source=f"{path}:{number}")
         records[record["input"], record["animation"]] = record
     twice = [key for key, count in Counter(r["key"] for r in records.values()).items() if count > 1]
     if twice:
@@ -132,30 +132,6 @@ def read_lines(path: Path) -> Iterator[tuple[int, Any]]:
             except InputError:
                 if line.endswith(b"\n"):
                     raise
-
-
-def _check_record(record: Any, *, source: str) -> None:
-    """Raises InputError unless `record` is a line that rendering writes."""
-    expected: dict[str, tuple[type, ...]] = {
-        "input": (str,), "key": (str,), "status": (str,), "captions": (list,), "bytes": (int,),
-        "animation": (int, type(None)), "animation_name": (str, type(None)), "reason": (str, type(None)),
-        "cause": (str, type(None)), "sample": (str, type(None)), "sha256": (str, type(None)), "kind": (str, type(None)),
-        "motion_magnitude": (int, float, type(None)),
-    }  # fmt: skip
-    if not isinstance(record, dict):
-        raise InputError(f"{source}: expected a JSON object, got {type(record).__name__}; render into a new folder")
-    for name, types in expected.items():
-        if name not in record or not isinstance(record[name], types):
-            raise InputError(f"{source}: `{name}` is missing or malformed; expected a line that rendering wrote")
-    good = KEY.fullmatch(record["key"]) and record["status"] in ("rendered", "failed")
-    good = good and all(isinstance(c, str) for c in record["captions"])
-    good = good and math.isfinite(record["motion_magnitude"] or 0)
-    if record["status"] == "rendered":  # no path from a file is ever followed
-        good = good and record["sample"] == f"samples/{record['key']}.tar"
-    if not good:
-        raise InputError(
-            f"{source}: `key`, `status`, `sample`, `captions` or `motion_magnitude` is malformed; render into a new folder"
-        )
 
 
 def write_lines(path: Path, values: Sequence[Mapping[str, Any]]) -> None:

@@ -12,11 +12,13 @@ deleted. Captions are those of the time of rendering.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,11 +28,12 @@ from tqdm import tqdm
 from ..errors import InputError
 from .captions import CaptionTable
 from .isolate import MAX_WORKERS, Limits, Pool
-from .jobs import Job, Outcome, Settings, start_rendering, supervise
-from .manifest import Line, Manifest, make_record
+from .jobs import Job, Outcome, Settings, sample_path, start_rendering, supervise
+from .manifest import Line, Manifest, cannot_write, make_record
 from .plan import RenderPlan
 from .sources import Source, content_digest, find_sources, signature
 
+_LOG = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\.[A-Za-z0-9_-]{1,72}\.[a-z0-9_]{8}\.tar")
 """What `save_sample` leaves when it is killed: `.KEY.random.tar`."""
 
@@ -42,6 +45,7 @@ class RenderSummary:
     Attributes:
         inputs: files that were named. rendered: animations rendered by this run. reused: those rendered before.
         failed: animations, and files, without a sample, those of earlier runs included; `causes` counts them by cause.
+        away: files that were rendered before and cannot be read now; what is there of them is kept, and counted above.
         frames: rendered by this run. seconds: of this run.
     """
 
@@ -49,6 +53,7 @@ class RenderSummary:
     rendered: int = 0
     failed: int = 0
     reused: int = 0
+    away: int = 0
     frames: int = 0
     seconds: float = 0.0
     causes: dict[str, int] = field(default_factory=dict)
@@ -58,7 +63,8 @@ class RenderSummary:
             f" ({', '.join(f'{n} {cause}' for cause, n in sorted(self.causes.items()))})" if self.causes else ""
         )
         rate = f"{self.frames} frames in {self.seconds:.1f} s, {self.frames / max(self.seconds, 1e-9):.1f} a second"
-        return f"{self.inputs} files: {self.rendered} animations rendered, {self.reused} reused, {failed}; {rate}"
+        away = f", {self.away} files cannot be read now and keep what they have" if self.away else ""
+        return f"{self.inputs} files: {self.rendered} animations rendered, {self.reused} reused, {failed}{away}; {rate}"
 
 
 def render_assets(
@@ -91,9 +97,10 @@ def render_assets(
         retry_failed: render again what failed before.
         objaverse_root: a local copy of Objaverse.
 
-    Raises InputError for bad arguments, inputs that do not exist, an `out` that cannot be written, that another run is
-    writing or that was rendered with another plan, and where there is no OpenGL. A file that cannot be rendered never
-    raises: its line in the manifest says why. An interrupted run leaves the manifest whole.
+    Raises InputError for bad arguments, inputs that do not exist, an `out` that cannot be written, whose disk is full, that
+    another run is writing or that was rendered with another plan or `hide`, and where there is no OpenGL. A file that cannot
+    be rendered never raises: its line in the manifest says why. One that was rendered and cannot be read any more keeps
+    what it has. An interrupted run leaves the manifest whole.
     """
     started = time.perf_counter()
     limits = Limits(timeout=timeout, memory_gib=memory_gib)
@@ -106,20 +113,24 @@ def render_assets(
         out=Path(out).resolve(),
         plan=plan,
         animations=animations,
-        hide=tuple(hide),
+        hide=tuple(sorted(set(hide))),
         captions=CaptionTable.load(captions, dict.fromkeys(source.root for source in sources)),
     )
     summary, causes = RenderSummary(inputs=len(sources)), Counter[str]()
     with Manifest(settings.out, plan) as manifest, _InputCache(settings.out / ".inputs.jsonl") as cache:
+        _check_hide(manifest, settings)
         _remove_temporaries(settings.out)
-        jobs = _survey(sources, manifest, cache, settings, retry_failed=retry_failed)
+        jobs, summary.away = _survey(sources, manifest, cache, settings, retry_failed=retry_failed)
         waiting = {job.source.input for job in jobs}
         for source in sources:
             for line in manifest.lines(source.input):
                 _count(summary, causes, line.status, line.cause, new=False)
         shown = time.perf_counter()
-        outcomes = _run(jobs, settings, limits, workers=workers, ray=ray)
-        with tqdm(total=len(jobs), desc="render", unit="file", disable=not progress) as bar:
+        # Closed here, so that no worker writes any more when the lock goes, whatever ends the loop.
+        with (
+            closing(_run(jobs, settings, limits, workers=workers, ray=ray)) as outcomes,
+            tqdm(total=len(jobs), desc="render", unit="file", disable=not progress) as bar,
+        ):
             for outcome in outcomes:
                 if outcome.record is not None:
                     manifest.append(outcome.record)
@@ -145,7 +156,7 @@ def render_assets(
 
 def _run(
     jobs: deque[Job], settings: Settings, limits: Limits, *, workers: int | None, ray: str | None
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     for job in jobs:
         if job.source.problem is not None:
             cause, reason = job.source.problem
@@ -180,43 +191,79 @@ def _count(summary: RenderSummary, causes: Counter[str], status: str, cause: str
         summary.reused += 1
 
 
+def _check_hide(manifest: Manifest, settings: Settings) -> None:
+    """Other patterns are other settings: rendering again what they fit would delete what was asked for before."""
+    for before in manifest.hidden() - {settings.hide}:
+        then, now = (" ".join(patterns) or "nothing" for patterns in (before, settings.hide))
+        raise InputError(
+            f"{settings.out}: was rendered with --hide {then[:120]} (now {now[:120]}); use it again or another --out"
+        )
+
+
 def _survey(
     sources: Sequence[Source], manifest: Manifest, cache: _InputCache, settings: Settings, *, retry_failed: bool
-) -> deque[Job]:
-    """What is left to do. Lines that hold no more leave the manifest, and after it their samples the folder."""
+) -> tuple[deque[Job], int]:
+    """What is left to do, and of how many files nothing is known now but what earlier runs made.
+
+    Lines that hold no more leave the manifest, and after it their samples the folder. Only a file that can be read, and is
+    another one, does that: a folder that is not mounted changes nothing.
+    """
     jobs: deque[Job] = deque()
+    away: list[str] = []
     stale: set[tuple[str, int | None]] = set()
     rewritten: set[Path] = set()
     for source in sources:
         lines = manifest.lines(source.input)
         digest = cache.digest(source) if lines and source.problem is None else None
-        keep = [line for line in lines if _holds(line, source, digest, settings) and _sample_there(line, settings.out)]
-        rewritten |= {settings.out / line.sample for line in lines if line not in keep and line.sample}
+        if digest is None and any(_was_read(line, source) for line in lines):
+            away.append(source.input)
+            continue
+        keep = [line for line in lines if _holds(line, source, digest) and _sample_there(line, settings.out)]
+        rewritten |= {
+            sample_path(settings.out, line.key) for line in lines if line not in keep and line.status == "rendered"
+        }
         keep = [line for line in keep if line.status == "rendered" or not retry_failed]
         stale |= {(source.input, line.animation) for line in lines if line not in keep}
         if not _complete(keep, settings):
             jobs.append(Job(source=source, skip=tuple(line.animation for line in keep if line.animation is not None)))
+    if away:
+        _LOG.warning(
+            "%d files that were rendered before cannot be read now, e.g. %s; their lines and samples are kept",
+            len(away),
+            away[0],
+        )
     if stale:
         manifest.rewrite(lambda input, line: (input, line.animation) not in stale)
         for path in rewritten:
-            path.unlink(missing_ok=True)
-    return jobs
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(cannot_write(settings.out, error)) from error
+    return jobs, len(away)
 
 
-def _holds(line: Line, source: Source, digest: str | None, settings: Settings) -> bool:
-    """Whether the file is the one that the line is about, and would be rendered in the same way."""
+def _was_read(line: Line, source: Source) -> bool:
+    """Whether the line came of a file that could be read then, and so says more than that it cannot be read now."""
+    return line.input_sha256 is not None or (source.problem is not None and line.status == "rendered")
+
+
+def _holds(line: Line, source: Source, digest: str | None) -> bool:
+    """Whether the file is the one that the line is about."""
     if source.problem is not None:
-        return line.input_sha256 is None and line.cause == source.problem[0]
-    return line.hide == settings.hide and line.input_sha256 == digest
+        return line.cause == source.problem[0]
+    return line.input_sha256 == digest
 
 
 def _sample_there(line: Line, out: Path) -> bool:
-    if line.sample is None:
+    if line.status != "rendered":
         return True
+    path = sample_path(out, line.key)
     try:
-        return (out / line.sample).stat().st_size == line.bytes
-    except OSError:
+        return path.stat().st_size == line.bytes
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:  # a disk that does not answer has lost nothing yet
+        raise InputError(f"{path}: cannot be read ({error.strerror}); repair its folder and run again") from error
 
 
 def _complete(lines: Sequence[Line], settings: Settings) -> bool:
@@ -252,12 +299,19 @@ class _InputCache:
                         continue
 
     def __enter__(self) -> _InputCache:
-        self._handle = open(self.path, "a", encoding="utf-8")
-        self._handle.write("\n")  # a killed run may have torn the last line
+        try:
+            self._handle = open(self.path, "ab", buffering=0)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be written ({error.strerror}); delete it and run again") from error
+        self._write(b"\n")  # a killed run may have torn the last line
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._handle.close()
+
+    def _write(self, data: bytes) -> None:
+        with suppress(OSError):  # what is not remembered is read again
+            self._handle.write(data)
 
     def digest(self, source: Source) -> str | None:
         """The digest of a source's file as it is now; None when it cannot be read."""
@@ -271,5 +325,4 @@ class _InputCache:
     def note(self, source: Source, digest: str | None, signature: Sequence[Sequence[int]]) -> None:
         if digest is not None:
             entry = {"input": source.input, "digest": digest, "signature": [list(pair) for pair in signature]}
-            self._handle.write(json.dumps(entry) + "\n")
-            self._handle.flush()
+            self._write(json.dumps(entry).encode() + b"\n")

@@ -35,6 +35,8 @@ Emit = Callable[[dict[str, Any]], None]
 Handler = Callable[[Any, Emit], None]
 """Does one task: (task, emit)."""
 POLL_SECONDS = 0.1
+STALL_SECONDS = 1.0
+"""A look at the workers that comes so much later than it should: this process was stopped, and they perhaps with it."""
 START_SECONDS = 300.0
 START_ATTEMPTS = 3
 KILL_SECONDS = 10.0
@@ -77,6 +79,10 @@ class Event:
     reason: str = ""
 
 
+class CannotGoOn(InputError):
+    """Raised by a handler where no task can be done any more (a full disk): `Pool.run` raises it as an InputError."""
+
+
 class Pool:
     """Up to `workers` processes, started when there is work. A context manager: leaving it kills them.
 
@@ -92,6 +98,7 @@ class Pool:
         self._setup = pickle.dumps((start, common, limits.bytes))
         self._workers: list[_Worker] = []
         self._failed_starts = 0
+        self._looked = 0.0
 
     def __enter__(self) -> Pool:
         return self
@@ -108,16 +115,26 @@ class Pool:
 
     def run(self, tasks: deque[Any]) -> Iterator[Event]:
         """Do the tasks, taken from the left; the caller may add others while it runs. Events come as they happen."""
+        self._looked = time.monotonic()
         while tasks or any(w.busy for w in self._workers):
             self._provide(tasks)
             for connection in wait([w.connection for w in self._workers if not w.idle], timeout=POLL_SECONDS):
                 worker = next(w for w in self._workers if w.connection is connection)
                 yield from self._receive(worker)
             for worker in [w for w in self._workers if not w.idle]:
+                self._excuse()
                 verdict = worker.verdict()
                 if verdict is not None:
                     worker.process.kill()
                     yield from self._receive(worker, verdict)
+
+    def _excuse(self) -> None:
+        """Before a verdict: where it comes late, this process or its caller was held up, and the time since is nobody's."""
+        now = time.monotonic()
+        late, self._looked = now - self._looked - POLL_SECONDS, now
+        if late > STALL_SECONDS:
+            for worker in self._workers:
+                worker.excuse(late)
 
     def _provide(self, tasks: deque[Any]) -> None:
         for worker in list(self._workers):
@@ -135,6 +152,9 @@ class Pool:
     def _receive(self, worker: _Worker, verdict: tuple[str, str] | None = None) -> Iterator[Event]:
         """What the worker has sent; all of it, and its death, when a verdict killed it."""
         while True:
+            if verdict is not None and not worker.connection.poll(KILL_SECONDS):  # a process of its own holds the pipe
+                yield from self._bury(worker, verdict)
+                return
             try:
                 body = json.loads(worker.connection.recv_bytes())
             except (EOFError, OSError):
@@ -151,6 +171,7 @@ class Pool:
                     yield Event(task=task, what="finished")
                 case {"__raised__": [str(cause), str(reason)]}:
                     verdict = (cause, reason)
+                    worker.process.kill()  # all is said: it must not take its time to end
                 case _:
                     yield Event(task=worker.task, what="message", body=body)
             if verdict is None and not worker.connection.poll():
@@ -214,6 +235,10 @@ class _Worker:
 
     def heard(self) -> None:
         self._since = time.monotonic()
+
+    def excuse(self, seconds: float) -> None:
+        """Do not count so much of its silence: nobody listened."""
+        self._since = min(time.monotonic(), self._since + seconds)
 
     def resident(self) -> int:
         """Bytes of memory it uses now."""
@@ -300,6 +325,9 @@ def serve(descriptor: int, lifeline: int) -> None:
             task = pickle.loads(connection.recv_bytes())
             try:
                 handler(task, emit)
+            except CannotGoOn as error:
+                emit({"__broken__": str(error)})
+                return
             except MemoryError:
                 emit({"__raised__": ["memory", "ran out of memory; simplify the asset or raise --memory-gib"]})
                 return

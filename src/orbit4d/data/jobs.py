@@ -7,6 +7,7 @@ runs and whatever was rendered before.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,15 +20,18 @@ from ..assets.gltf import ALTERNATIVES, Asset, load_glb, without
 from ..errors import InputError
 from .captions import CaptionTable
 from .drawing import Drawer
-from .isolate import Emit, Event, Pool
-from .manifest import Record, make_record
+from .isolate import CannotGoOn, Emit, Event, Pool
+from .manifest import Record, cannot_write, make_record
 from .plan import RenderPlan
 from .sample import Sample, encode_frame, load_sample, save_sample
 from .selection import measured_motion
 from .sources import Source, content_digest
 
+_LOG = logging.getLogger(__name__)
 MAX_DEATHS = 3
 """Animations of one file that may kill their worker before the rest of them is given up."""
+
+MAX_WARNINGS = 1000
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -76,6 +80,8 @@ def render_source(
     Each sample appears under its name when whole. Returns a manifest line for each animation, or one for the file when
     it cannot be read or has none; whatever is wrong with the file becomes a line. `report` hears of each step:
     {"digest", "signature"}, {"opened": {...}}, {"begin": animation}, {"record": line}.
+
+    Raises CannotGoOn, an InputError, when a sample cannot be written: that is no fault of the file's.
     """
     if drawer is None:
         with Drawer(settings.plan) as own:
@@ -126,12 +132,18 @@ def _animation(asset: Asset, i: int, *, source: Source, settings: Settings, draw
         return kept
     try:
         sample = _sample(asset, i, source=source, settings=settings, drawer=drawer, base=base)
-        save_sample(sample, path)
     except MemoryError:
         raise  # a process that has met its limit is not used any further
     except Exception as error:  # whatever an asset makes the code do costs this animation only
         return base | {"cause": "error", "reason": _reason(error, source)}
-    return _filed(sample.meta["record"], path) | {"seconds": round(time.perf_counter() - started, 3)}
+    try:
+        save_sample(sample, path)
+        record = _filed(sample.meta["record"], path)
+    except InputError as error:
+        raise CannotGoOn(str(error)) from error
+    except OSError as error:
+        raise CannotGoOn(cannot_write(settings.out, error)) from error
+    return record | {"seconds": round(time.perf_counter() - started, 3)}
 
 
 def _sample(asset: Asset, i: int, *, source: Source, settings: Settings, drawer: Drawer, base: Record) -> Sample:
@@ -203,6 +215,7 @@ def _filed(record: Record, path: Path) -> Record:
 def _reason(error: Exception, source: Source) -> str:
     """One line that names the input the way the manifest does, so that it is the same wherever the file lies."""
     text = " ".join(str(error).split()).replace(str(source.path), source.input)
+    text = text.replace(f"{source.root}/", "")
     return (text if isinstance(error, InputError) else f"{source.input}: {type(error).__name__}: {text}")[:400]
 
 
@@ -211,12 +224,25 @@ def start_rendering(settings: Settings) -> Callable[[Job, Emit], None]:
     import torch
 
     torch.set_num_threads(1)
+    warnings = _Warnings(logging.WARNING)
+    logging.getLogger("orbit4d").addHandler(warnings)
     drawer = Drawer(settings.plan)
 
     def handle(job: Job, emit: Emit) -> None:
+        warnings.told = lambda text: emit({"warning": text})
         render_source(job, settings, drawer=drawer, report=emit)
 
     return handle
+
+
+class _Warnings(logging.Handler):
+    """Hands on what is logged in a worker, whose output nobody reads."""
+
+    told: Callable[[str], None] | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.told is not None:
+            self.told(" ".join(record.getMessage().split())[:500])
 
 
 @dataclass
@@ -231,15 +257,22 @@ class _Progress:
     current: int | None = None
     deaths: int = 0
     spared: int | None = -1
+    """The animation (None: between two) that a death which may be chance was at."""
 
 
 def supervise(pool: Pool, jobs: deque[Job], settings: Settings) -> Iterator[Outcome]:
     """Do the jobs in the pool. A worker that dies costs the animation it was at; the file's others are rendered after it."""
     known: dict[str, _Progress] = {}
+    warned: set[str] = set()
     for event in pool.run(jobs):
         job: Job = event.task
         state = known.setdefault(job.source.input, _Progress(done=job.skip))
         match event.what:
+            case "message" if isinstance(text := event.body.get("warning"), str):
+                if text not in warned and len(warned) < MAX_WARNINGS:
+                    warned.add(text)
+                    _LOG.warning("%s", text)
+                continue
             case "message":
                 line = _note(state, event.body)
                 if line is not None:
@@ -276,11 +309,12 @@ def _after_death(job: Job, state: _Progress, event: Event, settings: Settings) -
     """The lines that a worker's death makes, and the job that goes on after it."""
     cause, reason, current, source = event.cause, event.reason, state.current, job.source
     state.current = None
-    if cause == "killed":
-        if state.spared != current:  # from outside, most likely by chance: once more
+    between = current is None and state.names is not None  # it did nothing then that would be the file's fault
+    if cause == "killed" or between:
+        if state.spared != current:  # most likely by chance: once more
             state.spared = current
             return [], replace(job, skip=state.done)
-        cause = "memory"
+        cause = "memory" if cause == "killed" else cause
     known: Record = {"input": source.input, "input_sha256": state.digest, "hide": list(settings.hide), "cause": cause}
     if state.names is None:
         return [make_record(**known, key=source.stem, reason=f"{source.input}: {reason}")], None
@@ -291,7 +325,7 @@ def _after_death(job: Job, state: _Progress, event: Event, settings: Settings) -
         named = {"key": source.key(animation), "animation": animation, "animation_name": names[animation]}
         return make_record(**known, **named, reason=f"{source.input}: animation {animation} {words}")
 
-    if current is None:  # while the file was loaded once more
+    if current is None:  # once more
         return [line(i, f"was not tried: {reason}") for i in state.wanted if i not in state.done], None
     lines = [line(current, reason)]
     state.done += (current,)

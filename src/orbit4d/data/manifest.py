@@ -8,9 +8,11 @@ manifests whatever their workers' number.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,12 +21,21 @@ from typing import IO, Any
 from ..errors import InputError
 from ..files import atomic_path, ensure_writable_parent, lock_folder, parse_json
 from .plan import RenderPlan
+from .sample import KEY
 
 Record = dict[str, Any]
 CAUSES = ("unreadable", "no-animation", "timeout", "memory", "crash", "error")
 MAX_LINE = 1 << 20
 SYNC_SECONDS = 2.0
-_REQUIRED = ("input", "animation", "key", "status", "sample", "input_sha256", "animations", "hide")
+MAX_ANIMATION = 10**7
+_NONE = type(None)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "input": (str,), "key": (str,), "status": (str,), "captions": (list,), "bytes": (int,), "animation": (int, _NONE),
+    "animation_name": (str, _NONE), "reason": (str, _NONE), "cause": (str, _NONE), "sample": (str, _NONE),
+    "sha256": (str, _NONE), "kind": (str, _NONE), "motion_magnitude": (int, float, _NONE),
+}  # fmt: skip
+_OPTIONAL: dict[str, tuple[type, ...]] = {"input_sha256": (str, _NONE), "animations": (int, _NONE), "hide": (list,)}
+"""Only rendering needs these: lines by other means may lack them."""
 
 
 @dataclass(slots=True, frozen=True)
@@ -34,9 +45,9 @@ class Line:
     offset: int
     size: int
     animation: int | None
+    key: str
     status: str
     cause: str | None
-    sample: str | None
     bytes: int
     input_sha256: str | None
     animations: int | None
@@ -73,6 +84,27 @@ def make_record(
     return record | values
 
 
+def check_record(record: Any, *, source: str) -> None:
+    """Raises InputError, naming `source`, unless `record` is a line that rendering or an import writes."""
+    if not isinstance(record, dict):
+        raise InputError(f"{source}: expected a JSON object, got {type(record).__name__}; render into a new folder")
+    for name, types in (_TYPES | {name: types for name, types in _OPTIONAL.items() if name in record}).items():
+        if name not in record or not isinstance(record[name], types) or isinstance(record[name], bool):
+            raise InputError(f"{source}: `{name}` is missing or malformed; expected a line that rendering wrote")
+    good = KEY.fullmatch(record["key"]) and record["status"] in ("rendered", "failed")
+    good = good and all(isinstance(text, str) for text in [*record["captions"], *record.get("hide", [])])
+    good = good and math.isfinite(record["motion_magnitude"] or 0) and 0 <= record["bytes"] < 2**63
+    counts = record["animation"], record.get("animations")
+    good = good and all(count is None or 0 <= count < MAX_ANIMATION for count in counts)
+    # No path from a file is ever followed.
+    good = good and record["sample"] == (f"samples/{record['key']}.tar" if record["status"] == "rendered" else None)
+    if not good:
+        raise InputError(
+            f"{source}: `key`, `status`, `sample`, `captions`, `hide`, `motion_magnitude` or a number is malformed; "
+            "render into a new folder"
+        )
+
+
 def read_manifest(folder: str | Path) -> Iterator[Record]:
     """The lines of a rendered folder, in their order. Raises InputError, with the line's number, for damaged ones.
 
@@ -93,36 +125,42 @@ def _records(handle: IO[bytes], path: Path) -> Iterator[tuple[int, int, Record]]
         number += 1
         if not line.endswith(b"\n") and len(line) <= MAX_LINE:
             return
-        try:
-            record = parse_json(line, source=path)
-            whole = isinstance(record, dict) and all(k in record for k in _REQUIRED) and len(line) <= MAX_LINE
-        except InputError:
-            whole = False
-        if not whole:
-            if len(line) <= MAX_LINE and not handle.read(1):
+        record, problem = None, f"longer than {MAX_LINE >> 20} MiB"
+        if len(line) <= MAX_LINE:
+            try:
+                record = parse_json(line, source="it")
+                check_record(record, source="it")
+                problem = None
+            except InputError as error:
+                problem = str(error).removeprefix("it: ").partition(";")[0]
+        if problem is not None:
+            if len(line) <= MAX_LINE and not isinstance(record, dict) and not handle.read(1):
                 return  # the power went off: the file's last block is not what was written
-            raise InputError(f"{path}: line {number} is damaged; delete it to have its animation rendered again")
+            raise InputError(
+                f"{path}: line {number} is damaged ({problem}); delete it to have its animation rendered again"
+            )
+        assert isinstance(record, dict)
         yield offset, len(line), record
         offset += len(line)
 
 
 class Manifest:
-    """The one writer of a rendered folder; a context manager that holds its lock.
+    """The one writer of a folder of samples; a context manager that holds its lock.
 
-    Raises InputError when another run holds the lock, when DIR was rendered with another plan, cannot be written, or
-    holds something else.
+    `plan` says how the folder is rendered; None is for samples that came by other means: plan.json is then neither
+    written nor expected. Raises InputError when another run holds the lock, when the folder was rendered with another plan
+    (or, for None, with any), cannot be written, or holds something else. So do all writes that the system refuses.
     """
 
     def __init__(self, folder: Path, plan: RenderPlan | None) -> None:
-        """plan: what it is rendered with; None: not rendered, plan.json is neither written nor compared."""
         self.folder, self.path = folder, folder / "manifest.jsonl"
         ensure_writable_parent(self.path)
         ensure_writable_parent(folder / "samples" / "KEY.tar")
         self._lock = lock_folder(folder)
         try:
-            if plan is not None:
+            with self._writing():
                 _check_plan(folder / "plan.json", plan)
-            self._read()
+                self._read()
         except BaseException:
             self._lock.close()
             raise
@@ -133,17 +171,37 @@ class Manifest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.flush()
-        os.fsync(self._handle.fileno())
-        self._handle.close()
-        self._lock.close()
+        try:
+            if error is None:
+                with self._writing():
+                    os.fsync(self._handle.fileno())
+            else:  # which says more than what this might raise
+                with suppress(OSError):
+                    os.fsync(self._handle.fileno())
+        finally:
+            self._handle.close()
+            self._lock.close()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(cannot_write(self.folder, error)) from error
 
     def _read(self) -> None:
         self._handle = open(self.path, "a+b")  # noqa: SIM115 (kept open: closed by __exit__)
         self._handle.seek(0)
         self._lines: dict[str, dict[int | None, Line]] = {}
+        keys: dict[str, tuple[str, int | None]] = {}
         end = 0
         for offset, size, record in _records(self._handle, self.path):
+            named = record["input"], record["animation"]
+            if keys.setdefault(record["key"], named) != named:
+                self._handle.close()
+                raise InputError(
+                    f"{self.path}: key {record['key']!r} names more than one animation; render into a new folder"
+                )
             self._remember(offset, size, record)
             end = offset + size
         if self._handle.seek(0, os.SEEK_END) > end:
@@ -156,28 +214,42 @@ class Manifest:
             offset=offset,
             size=size,
             animation=record["animation"],
+            key=record["key"],
             status=record["status"],
-            cause=record.get("cause"),
-            sample=record["sample"],
-            bytes=int(record.get("bytes") or 0),
-            input_sha256=record["input_sha256"],
-            animations=record["animations"],
-            hide=tuple(record["hide"]),
+            cause=record["cause"],
+            bytes=record["bytes"],
+            input_sha256=record.get("input_sha256"),
+            animations=record.get("animations"),
+            hide=tuple(record.get("hide", ())),
         )
 
     def lines(self, input: str) -> list[Line]:
         """What is known of an input."""
         return list(self._lines.get(input, {}).values())
 
+    def hidden(self) -> set[tuple[str, ...]]:
+        """The patterns of --hide that lines were rendered with; one set of them in a folder that one rule made."""
+        return {tuple(sorted(set(line.hide))) for lines in self._lines.values() for line in lines.values()}
+
     def append(self, record: Record) -> None:
-        """Add a line; on the disk after at most two seconds, in the file at once."""
+        """Add a line; on the disk after at most two seconds, in the file at once, whole or not at all."""
+        check_record(record, source=f"{self.path}: a new line")
         data = json.dumps(record, separators=(",", ":"), sort_keys=True).encode() + b"\n"
-        self._handle.write(data)
-        self._handle.flush()
+        if len(data) > MAX_LINE:
+            raise InputError(f"{self.path}: a line of {len(data)} bytes, at most {MAX_LINE}; shorten the asset's names")
+        try:
+            written = 0
+            while written < len(data):  # past the buffer, which would keep what a full disk refuses
+                written += os.write(self._handle.fileno(), data[written:])
+        except OSError as error:
+            with suppress(OSError):
+                self._handle.truncate(self._end)
+            raise InputError(cannot_write(self.folder, error)) from error
         self._remember(self._end, len(data), record)
         self._end += len(data)
         if time.monotonic() - self._synced > SYNC_SECONDS:
-            os.fsync(self._handle.fileno())
+            with self._writing():
+                os.fsync(self._handle.fileno())
             self._synced = time.monotonic()
 
     def rewrite(self, keep: Callable[[str, Line], bool] = lambda _input, _line: True) -> None:
@@ -196,7 +268,7 @@ class Manifest:
         else:
             if offset == self._end:
                 return
-        with atomic_path(self.path) as temporary, open(temporary, "wb") as out:
+        with self._writing(), atomic_path(self.path) as temporary, open(temporary, "wb") as out:
             for _, line in ordered:
                 self._handle.seek(line.offset)
                 out.write(self._handle.read(line.size))
@@ -206,11 +278,23 @@ class Manifest:
         self._read()
 
 
-def _check_plan(path: Path, plan: RenderPlan) -> None:
+def cannot_write(folder: Path, error: OSError) -> str:
+    """What to say when the system refuses a write in the folder."""
+    reason = error.strerror or type(error).__name__
+    return f"{folder}: cannot be written ({reason}); make room or repair it, and run again: what is done stays"
+
+
+def _check_plan(path: Path, plan: RenderPlan | None) -> None:
     """Write the plan, or compare it with the one that is there."""
+    if plan is None:
+        if path.exists():
+            raise InputError(f"{path.parent}: holds what `orbit4d data render` made (plan.json); choose another --out")
+        return
     if not path.exists():
         if (path.parent / "manifest.jsonl").exists():
-            raise InputError(f"{path}: missing beside a manifest; restore it, or render into a new folder")
+            raise InputError(
+                f"{path}: missing beside a manifest; restore it, or (where it was no rendering) use a new folder"
+            )
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(plan.to_json(), indent=1) + "\n")
         return

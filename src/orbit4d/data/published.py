@@ -23,7 +23,7 @@ from ..clip_files import frame_records, load_diffusion4d, load_frames, read_json
 from ..errors import InputError
 from ..files import atomic_path, file_sha256, parse_json
 from .clip_sample import sample_from_clips
-from .manifest import Line, Manifest, Record, make_record
+from .manifest import Line, Manifest, Record, cannot_write, make_record
 from .sample import MAX_SIDE, Sample, save_sample
 
 MAX_OBJECTS = 10**6
@@ -78,8 +78,6 @@ def import_published(
     if size is not None and not 8 <= size <= MAX_SIDE:
         raise InputError(f"--size: expected 8 to {MAX_SIDE} pixels, got {size}")
     folders = _found(root, "multi_frame0.png", *_TRANSFORMS)
-    if (out / "plan.json").exists():
-        raise InputError(f"{out}: was rendered (it has a plan.json); import into another --out")
     new, reused, failed, frames = 0, 0, 0, 0
     with Manifest(out, None) as manifest:
         _check_import(manifest, folders, root=root, size=size)
@@ -103,7 +101,6 @@ def _import_one(folder: Path, base: Record, *, root: Path, out: Path, size: int 
     file = out / "samples" / f"{base['key']}.tar"
     try:
         sample = _sample(folder, root, record=base, size=size)
-        save_sample(sample, file)
     except MemoryError:
         raise
     except Exception as error:  # of the folders of others, one that nobody foresaw must not end the import of the rest
@@ -112,6 +109,10 @@ def _import_one(folder: Path, base: Record, *, root: Path, out: Path, size: int 
         text = " ".join(str(error).split()).replace(f"{root}{os.sep}", "")[:400]
         reason = text if known else f"{base['input']}: {type(error).__name__}: {text}"
         return base | {"cause": "unreadable" if known else "error", "reason": reason}
+    try:
+        save_sample(sample, file)
+    except OSError as error:  # no fault of the folder's
+        raise InputError(cannot_write(out, error)) from error
     return sample.meta["record"] | {"sha256": file_sha256(file), "bytes": file.stat().st_size, "seconds": 0.0}
 
 

@@ -7,12 +7,15 @@ or machine dies is run again by Ray; samples that were whole by then are kept. A
 from __future__ import annotations
 
 import atexit
+import contextlib
+import hashlib
 import importlib
 import os
+import pickle
 import socket
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from ..errors import InputError
@@ -26,12 +29,12 @@ REACH_SECONDS = 10.0
 IN_FLIGHT = 4
 """Tasks submitted a CPU: enough to keep all busy, few enough to leave the queue here."""
 _HERE: dict[str, Any] = {}
-"""In a Ray worker process: its pool, kept over tasks."""
+"""In a Ray worker process: its pool, kept over tasks, with the settings and their digest."""
 
 
 def run_on_ray(
     jobs: deque[Job], settings: Settings, limits: Limits, *, address: str, workers: int | None = None
-) -> Iterator[Outcome]:
+) -> Generator[Outcome]:
     """Do the jobs on Ray: ``local`` starts one of `workers` (2) CPUs here and stops it at the end; ``auto`` or an address
     joins a running cluster, of which at most `workers` CPUs are used (None: all). A process that has joined one already
     keeps it, whatever the address.
@@ -39,35 +42,47 @@ def run_on_ray(
     Raises InputError when Ray is not installed or cannot be reached.
     """
     ray, joined = _connect(address, workers)
+    running: dict[Any, Job] = {}
     try:
         cpus = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         shared = ray.put((settings, limits))
+        name = hashlib.sha256(pickle.dumps((settings, limits))).hexdigest()
         render = ray.remote(num_cpus=1, max_retries=RETRIES, retry_exceptions=False)(render_job)
-        running: dict[Any, Job] = {}
         while jobs or running:
             # Where fewer CPUs are used than there are, the tasks in flight are what bounds them.
             while jobs and len(running) < (cpus if workers and address != "local" else cpus * IN_FLIGHT):
                 job = jobs.popleft()
-                running[render.remote(job, shared)] = job
+                running[render.remote(job, name, [shared])] = job
             done, _ = ray.wait(list(running), num_returns=1)
             job = running.pop(done[0])
             yield from _outcomes(ray, done[0], job, settings)
     finally:
+        _cancel(ray, list(running))
         if joined:
             ray.shutdown()
 
 
-def render_job(job: Job, shared: tuple[Settings, Limits]) -> list[Outcome]:
-    """One file, in a Ray worker process."""
-    settings, limits = shared
-    pool = _HERE.get("pool")
-    if pool is None or _HERE["shared"] != (settings, limits):
-        if pool is not None:
-            pool.close()
-        pool = _HERE["pool"] = Pool(start_rendering, settings, workers=1, limits=limits)
-        _HERE["shared"] = (settings, limits)
+def _cancel(ray: Any, tasks: list[Any]) -> None:
+    """End tasks whose results nobody takes any more, with their processes: they must not write into the folder."""
+    for task in tasks:
+        with contextlib.suppress(ray.exceptions.RayError, ValueError):
+            ray.cancel(task, force=True)
+    if tasks:
+        with contextlib.suppress(ray.exceptions.RayError):
+            ray.wait(tasks, num_returns=len(tasks), timeout=REACH_SECONDS)
+
+
+def render_job(job: Job, name: str, held: list[Any]) -> list[Outcome]:
+    """One file, in a Ray worker process. `held` is the reference to settings and limits, `name` their digest: a table of
+    captions may be large, and is fetched once."""
+    if _HERE.get("name") != name:
+        if "pool" in _HERE:
+            _HERE.pop("pool").close()
+        settings, limits = importlib.import_module("ray").get(held[0])
+        pool = Pool(start_rendering, settings, workers=1, limits=limits)
         atexit.register(pool.close)
-    return list(supervise(pool, deque([job]), settings))
+        _HERE.update(name=name, settings=settings, pool=pool)
+    return list(supervise(_HERE["pool"], deque([job]), _HERE["settings"]))
 
 
 def _connect(address: str, workers: int | None) -> tuple[Any, bool]:

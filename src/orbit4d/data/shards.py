@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..files import atomic_path, ensure_writable_parent, file_sha256, lock_folder, parse_json
+from .manifest import cannot_write
 from .sample import add_to_tar, load_sample, tar_members
 from .sample_set import (
     FORMAT,
@@ -93,7 +94,10 @@ def write_shards(
         raise InputError(f"{folder}: no sample was kept, nothing to shard; see its curation report")
     ensure_writable_parent(out / "index.json")
     with lock_folder(out) as lock:
-        summary = _write_all(folder, out, planned, seed=seed, progress=progress)
+        try:
+            summary = _write_all(folder, out, planned, seed=seed, progress=progress)
+        except OSError as error:
+            raise InputError(cannot_write(out, error)) from error
         lock.truncate(0)
     return summary
 
@@ -104,7 +108,7 @@ def _write_all(folder: Path, out: Path, planned: list[_Planned], *, seed: int, p
         if _TEMPORARY.fullmatch(file.name):
             file.unlink()
     known = _known_records(out)
-    _check_same(out, known, planned)
+    _check_same(out, planned)
     names = {shard.name for shard in planned}
     stale = [file for file in out.iterdir() if SHARD_NAME.fullmatch(file.name) and file.name not in names]
     if stale:
@@ -230,13 +234,13 @@ def _record_file(out: Path, name: str) -> Path:
     return out / f".{name}.json"
 
 
-def _check_same(out: Path, known: dict[str, dict[str, Any]], planned: list[_Planned]) -> None:
-    """Raises InputError where the shards that are there hold none of the samples to be written: they are other data."""
-    there = {sample["key"] for record in known.values() for sample in record["samples"]}
+def _check_same(out: Path, planned: list[_Planned]) -> None:
+    """Raises InputError where a finished set of shards holds none of the samples to be written: it is of other data."""
+    there: set[str] = set()
+    with suppress(InputError):  # one that cannot be read says nothing
+        there = {sample["key"] for shard in read_index(out)["shards"] for sample in shard["samples"]}
     if there and there.isdisjoint(line["key"] for shard in planned for line in shard.lines):
-        raise InputError(
-            f"{out}: holds shards of other samples ({min(there)}, ...); choose another --out, or delete them"
-        )
+        raise InputError(f"{out}: holds shards of other samples ({min(there)}, ...); choose another --out, or delete them")
 
 
 def _known_records(out: Path) -> dict[str, dict[str, Any]]:
@@ -302,8 +306,12 @@ def verify_shards(folder: str | Path, *, progress: bool = True) -> ShardSummary:
     samples, at = open_samples(folder), 0
     for shard in index["shards"]:
         file = folder / shard["file"]
-        with tarfile.open(file, "r:") as tar:
-            names = [(info.offset, info.name) for info in tar]
+        try:
+            with tarfile.open(file, "r:") as tar:
+                names = [(info.offset, info.name) for info in tar]
+        except (OSError, tarfile.TarError) as error:
+            reason = " ".join(str(error).split())[:80]
+            raise InputError(f"{file}: not a tar file ({reason}); shard again") from error
         if [offset for offset, name in names if name.endswith(".json")] != [s["offset"] for s in shard["samples"]]:
             raise InputError(f"{file}: its samples do not lie where index.json says; shard again")
         for _ in shard["samples"]:

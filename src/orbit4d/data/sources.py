@@ -7,7 +7,6 @@ and so are linked folders. A linked file that lies outside its folder is not ope
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,15 +14,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote
 
+from ..assets.gltf_container import MAX_DECODED, MAX_JSON, MAX_JSON_VALUES
 from ..errors import InputError
+from ..files import parse_json
 
 SUFFIXES = (".glb", ".gltf")
 LISTS = (".txt", ".lst")
 OBJAVERSE = "objaverse:"
 MAX_LIST = 256 * 2**20
 MAX_SOURCES = 10_000_000
-MAX_DOCUMENT = 64 * 2**20
-_SLUG = 60
+MAX_COMPANIONS = 1000
+"""Files that a .gltf may name."""
+_SLUG = 52
+"""Of a key's 72 characters: 9 go to the hash, 11 to `__` and a number of up to 9 digits."""
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -173,10 +176,23 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _distinct(sources: Iterable[Source]) -> list[Source]:
-    """Each file once. Raises InputError where two files share a name, and so a key."""
+    """Each file once, under the first of its names. Raises InputError where two files share a name, and so a key.
+
+    A folder and one inside it hold the same files. A link is a file of its own: two assets may share their bytes.
+    """
+    folders: dict[Path, str] = {}
+    known: set[str] = set()
     by_name: dict[str, Source] = {}
     stems: dict[str, str] = {}
     for source in sources:
+        parent = source.path.parent
+        if parent not in folders:
+            folders[parent] = os.path.realpath(parent)
+        place = os.path.join(folders[parent], source.path.name)
+        if place in known:
+            continue
+        if source.problem is None:
+            known.add(place)
         other = by_name.setdefault(source.input, source)
         if other is not source and os.path.realpath(other.path) != os.path.realpath(source.path):
             raise InputError(
@@ -191,41 +207,54 @@ def _distinct(sources: Iterable[Source]) -> list[Source]:
 def content_digest(path: Path) -> tuple[str | None, list[list[int]]]:
     """SHA-256 of what is rendered, and (bytes, time of change) of each file it was taken from.
 
-    A .gltf counts with the files beside it that it names. The digest is None where anything cannot be read.
+    A .gltf counts with the files beside it that it names. The digest is None where anything cannot be read, and where
+    there is more of it than is ever loaded: this runs in a process that nobody watches.
     """
     whole = hashlib.sha256()
-    signature: list[list[int]] = []
+    stats = signature(path)
+    if sum(size for size, _ in stats) > MAX_DECODED:
+        return None, []
     try:
-        for file in [path, *_companions(path)]:
+        for file, (size, _) in zip(_files(path), stats, strict=True):
             if not file.is_file():
                 return None, []
-            stat = file.stat()
-            signature.append([stat.st_size, stat.st_mtime_ns])
             with open(file, "rb") as handle:
-                while block := handle.read(1 << 20):
+                while block := handle.read(min(1 << 20, size + 1)):
+                    size -= len(block)
+                    if size < 0:  # it grows while it is read
+                        return None, []
                     whole.update(block)
-    except OSError:
+    except (OSError, ValueError):
         return None, []
-    return whole.hexdigest(), signature
+    return (whole.hexdigest(), stats) if stats else (None, [])
 
 
 def signature(path: Path) -> list[list[int]]:
     """The second value of `content_digest`, without reading binary files; empty where anything cannot be read."""
     try:
-        stats = [file.stat() for file in [path, *_companions(path)] if os.access(file, os.R_OK)]
+        stats = [file.stat() for file in _files(path) if os.access(file, os.R_OK)]
     except OSError:
         return []
     return [[stat.st_size, stat.st_mtime_ns] for stat in stats]
 
 
-def _companions(path: Path) -> list[Path]:
-    """The buffers and images inside its own folder that a .gltf names."""
-    if path.suffix.lower() != ".gltf" or not path.is_file() or path.stat().st_size > MAX_DOCUMENT:
-        return []
+def _files(path: Path) -> list[Path]:
+    """The file and, of a .gltf, the buffers and images inside its own folder that it names; nothing where they are too many."""
     try:
-        document = json.loads(path.read_bytes())
-        uris = [item["uri"] for kind in ("buffers", "images") for item in document.get(kind, []) if "uri" in item]
-        files = [path.parent / unquote(uri) for uri in uris if isinstance(uri, str) and not uri.startswith("data:")]
-        return [file for file in files if file.resolve().is_relative_to(path.parent.resolve())]
-    except (AttributeError, KeyError, OSError, RecursionError, TypeError, ValueError):
-        return []  # the reader says what is wrong with it
+        if path.suffix.lower() != ".gltf" or not path.is_file():
+            return [path]
+        if path.stat().st_size > MAX_JSON:
+            return []
+        data = path.read_bytes()
+        if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_JSON_VALUES:
+            return []
+        document = parse_json(data, source=path)
+        items = [item for kind in ("buffers", "images") for item in document.get(kind, [])]
+        uris = dict.fromkeys(item["uri"] for item in items if "uri" in item)
+        named = [unquote(uri) for uri in uris if isinstance(uri, str) and not uri.startswith("data:")]
+        if len(named) > MAX_COMPANIONS:
+            return []
+        files = dict.fromkeys((path.parent / name).resolve() for name in named)
+        return [path, *(file for file in files if file.is_relative_to(path.parent.resolve()))]
+    except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError):
+        return [path]  # the reader says what is wrong with it
