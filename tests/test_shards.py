@@ -13,7 +13,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from sample_fixtures import disc_folder, disc_sample
+from sample_fixtures import disc_folder, disc_sample, write_folder
 
 from orbit4d.data import shards
 from orbit4d.data.plan import RenderPlan
@@ -158,6 +158,25 @@ def test_what_killed_runs_leave_is_gone_at_the_end(folder, tmp_path, small_shard
     _write(folder, out)
     (out / "mine.txt").unlink()
     assert _files(out) == _files(tmp_path / "whole")
+
+
+def test_shards_of_other_data_are_not_replaced(folder, tmp_path):
+    _write(folder, tmp_path / "out")
+    plan = RenderPlan(size=16, frames=4, outputs=())
+    other = write_folder(tmp_path / "other", [disc_sample(plan, key="elsewhere")], plan=plan)
+    before = _files(tmp_path / "out")
+    with pytest.raises(InputError, match="shards of other samples"):
+        _write(other, tmp_path / "out")
+    assert _files(tmp_path / "out") == before
+
+
+def test_every_bad_shard_is_named(folder, tmp_path, small_shards):
+    _write(folder, tmp_path)
+    first, second = sorted(tmp_path.glob("shard-*.tar"))[:2]
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=rf"2 of \d+ shards .*{first.name}, {second.name}"):
+        verify_shards(tmp_path, progress=False)
 
 
 def test_two_runs_do_not_write_one_folder(folder, tmp_path):

@@ -240,7 +240,9 @@ def _check_same(out: Path, planned: list[_Planned]) -> None:
     with suppress(InputError):  # one that cannot be read says nothing
         there = {sample["key"] for shard in read_index(out)["shards"] for sample in shard["samples"]}
     if there and there.isdisjoint(line["key"] for shard in planned for line in shard.lines):
-        raise InputError(f"{out}: holds shards of other samples ({min(there)}, ...); choose another --out, or delete them")
+        raise InputError(
+            f"{out}: holds shards of other samples ({min(there)}, ...); choose another --out, or delete them"
+        )
 
 
 def _known_records(out: Path) -> dict[str, dict[str, Any]]:
