@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ from orbit4d.errors import InputError
 PLAN = RenderPlan(frames=3, size=16)
 
 
-def record(name: str, animation: int | None = None, **values: object) -> Record:
+def record(name: str, animation: int | None = None, **values: Any) -> Record:
     return make_record(input=name, key=f"{name}_{animation}", animation=animation, **values)
 
 
@@ -183,6 +184,7 @@ def test_an_import_has_no_plan(tmp_path: Path) -> None:
 FULL = """
 import resource, sys
 from pathlib import Path
+from typing import Any
 from orbit4d.data.manifest import Manifest, make_record
 from orbit4d.errors import InputError
 with Manifest(Path(sys.argv[1]), None) as manifest:
