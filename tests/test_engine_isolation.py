@@ -81,6 +81,12 @@ def test_memory_is_capped() -> None:
     assert ends == {"hog": ("died", "memory"), "fine": ("finished", "")}
 
 
+def test_a_worker_that_needs_most_of_the_limit_from_the_start_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isolate, "resident_bytes", lambda pid: int(0.45 * 2**30))
+    ends = {e.task: e.what for e in run(["one", "two", "three"], memory_gib=0.5) if e.what != "message"}
+    assert ends == dict.fromkeys(("one", "two", "three"), "finished")
+
+
 def test_tasks_may_be_added_while_it_runs() -> None:
     seen, tasks = [], deque(["a", "b"])
     with Pool(start, "", workers=2, limits=Limits()) as pool:

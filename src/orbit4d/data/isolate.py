@@ -138,7 +138,7 @@ class Pool:
 
     def _provide(self, tasks: deque[Any]) -> None:
         for worker in list(self._workers):
-            if worker.idle and worker.resident() > self.limits.bytes / 2:
+            if worker.idle and worker.resident() > (worker.base + self.limits.bytes) / 2:
                 # What earlier tasks left behind must not count against the next one.
                 worker.kill()
                 self._workers.remove(worker)
@@ -163,7 +163,7 @@ class Pool:
             worker.heard()
             match body:
                 case {"__ready__": _}:
-                    worker.ready, self._failed_starts = True, 0
+                    worker.ready, worker.base, self._failed_starts = True, worker.resident(), 0
                 case {"__broken__": str(message)}:
                     raise InputError(message)
                 case {"__done__": _}:
@@ -197,6 +197,8 @@ class _Worker:
 
     def __init__(self, setup: bytes, limits: Limits) -> None:
         self.limits, self.ready, self.task, self.peak = limits, False, _NOTHING, 0
+        self.base = 0
+        """Bytes that it used when it was ready, before any task."""
         self.connection, theirs = Pipe()
         lifeline, self._lifeline = os.pipe()
         self._noise = tempfile.TemporaryFile()  # noqa: SIM115 (closed by kill)

@@ -95,11 +95,11 @@ def write_shards(
     ensure_writable_parent(out / "index.json")
     with lock_folder(out) as lock:
         try:
-            summary = _write_all(folder, out, planned, seed=seed, progress=progress)
+            return _write_all(folder, out, planned, seed=seed, progress=progress)
         except OSError as error:
             raise InputError(cannot_write(out, error)) from error
-        lock.truncate(0)
-    return summary
+        finally:
+            lock.truncate(0)
 
 
 def _write_all(folder: Path, out: Path, planned: list[_Planned], *, seed: int, progress: bool) -> ShardSummary:
