@@ -14,7 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -118,7 +119,7 @@ def train(
                 f"{out / name}: holds a checkpoint; leave out --no-resume to go on, or choose another --out"
             )
     ensure_writable_parent(out / "data.json")
-    with lock_folder(out):
+    with _locked(out):
         if ready:
             _check_data(samples, out, size=recipe.plan.size)
         for name in chosen:
@@ -145,6 +146,17 @@ def train(
                     )
                     collect_weights(out)
     return out / "weights"
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """One run at a time trains in `out`; a run that writes nothing leaves nothing."""
+    with lock_folder(out):
+        try:
+            yield
+        finally:
+            if [file.name for file in out.rglob("*") if file.is_file()] == [".lock"]:
+                (out / ".lock").unlink()
 
 
 def _check_data(folder: Path, out: Path, *, size: int) -> None:
