@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -341,7 +342,8 @@ def main(argv: list[str] | None = None) -> int:
         return _fail(str(error))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            return _fail("no space left on the disk to write to; free some and run the same command again")
+            where = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{where}{os.strerror(error.errno)}; free some room and run the same command again")
         if error.filename is None or error.strerror is None:
             raise
         return _fail(f"{error.filename}: {error.strerror}")
