@@ -1,0 +1,107 @@
+"""What a trained denoiser is asked on clips kept out of training; frame 0, which it is given, never counts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import torch
+from held_out import LOOP, Question, Split, questions
+from torch import Tensor, nn
+
+from orbit4d.diffusion.autoencoder import RGBAAutoencoder
+from orbit4d.diffusion.train_denoiser import LatentSet
+
+LEVELS = (0.3, 0.5, 0.7, 0.9, 0.98)
+STEPS, SHIFT = 8, 3.0
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, data: LatentSet, split: Split, decoder: RGBAAutoencoder) -> dict:
+    """Losses at fixed noise, one-step estimates and samples. Decibels: higher is better; losses and degrees: lower."""
+    test = questions(data, split.test, both_starts=False)
+    toys = questions(data, split.toys[::2], both_starts=False)
+    return {
+        "flow": {str(t): _mean([_flow(model, q, t) for q in test]) for t in LEVELS},
+        "flow_toys": {str(t): _mean([_flow(model, q, t) for q in toys]) for t in (0.7, 0.9)},
+        "one_step": _pictures([(q, _one_step(model, q)) for q in test], None),
+        "sample": _pictures([(q, _sample(model, q)) for q in questions(data, split.shown, both_starts=True)], decoder),
+    }
+
+
+@torch.inference_mode()
+def baselines(data: LatentSet, split: Split, decoder: RGBAAutoencoder) -> dict:
+    """The same figures for an answer that repeats the picture it was given."""
+    test = questions(data, split.test, both_starts=False)
+    shown = questions(data, split.shown, both_starts=True)
+    return {
+        "one_step": _pictures([(q, q.truth[:, :1].expand_as(q.truth)) for q in test], None),
+        "sample": _pictures([(q, q.truth[:, :1].expand_as(q.truth)) for q in shown], decoder),
+    }
+
+
+def _noise(q: Question) -> Tensor:
+    generator = torch.Generator().manual_seed(1000 * q.clip + 10 * q.start + q.static)
+    return torch.randn(q.truth.shape, generator=generator)
+
+
+def _velocity(model: nn.Module, x: Tensor, t: float, q: Question) -> Tensor:
+    x = torch.cat([q.truth[:, :1], x[:, 1:]], dim=1)
+    level = torch.full(x.shape[:2], t)
+    level[:, 0] = 0
+    return model(x, level, q.conditions)
+
+
+def _flow(model: nn.Module, q: Question, t: float) -> float:
+    noise = _noise(q)
+    error = _velocity(model, (1 - t) * q.truth + t * noise, t, q) - (noise - q.truth)
+    return float(error[:, 1:].square().mean())
+
+
+def _one_step(model: nn.Module, q: Question, t: float = 0.98) -> Tensor:
+    x = (1 - t) * q.truth + t * _noise(q)
+    return x - t * _velocity(model, x, t, q)
+
+
+def _sample(model: nn.Module, q: Question) -> Tensor:
+    x, times = _noise(q), torch.linspace(1, 0, STEPS + 1)
+    times = (SHIFT * times / (1 + (SHIFT - 1) * times)).tolist()
+    for t, after in itertools.pairwise(times):
+        x = x + (after - t) * _velocity(model, x, t, q)
+    return x
+
+
+def _pictures(answers: list[tuple[Question, Tensor]], decoder: RGBAAutoencoder | None) -> dict[str, float]:
+    """Means over questions: latent PSNR (latents have unit variance: peak 1), error of the azimuth that a predicted view looks
+    like most, and with a decoder the PSNR where the true frame is opaque; each for orbits and for static views."""
+    scores: dict[str, list[float]] = {}
+    for q, x in answers:
+        mode = "static" if q.static else "moving"
+        kind = f"{mode}_unseen_start" if q.start else mode
+        latent = -10 * math.log10(float((x - q.truth)[:, 1:].square().mean()))
+        scores.setdefault(f"{mode}_latent_psnr", []).append(latent)
+        if q.static:
+            scores.setdefault("azimuth_error_deg", []).append(_azimuth_error(x[0], q.truth[0]))
+        if decoder is not None:
+            scores.setdefault(f"{kind}_latent_psnr_by_start", []).append(latent)
+            scores.setdefault(f"{mode}_foreground_psnr", []).append(_foreground(x[0, 1:], q.truth[0, 1:], decoder))
+    return {k: _mean(v) for k, v in scores.items()}
+
+
+def _azimuth_error(x: Tensor, truth: Tensor) -> float:
+    """Each predicted view is matched to the nearest true one; mean distance in degrees, 90 by chance."""
+    nearest = torch.cdist(x[1:].flatten(1), truth.flatten(1)).argmin(1)
+    gap = (nearest - torch.arange(1, len(x))).abs()
+    return float(torch.minimum(gap, LOOP - gap).float().mean() * 360 / LOOP)
+
+
+def _foreground(x: Tensor, truth: Tensor, decoder: RGBAAutoencoder) -> float:
+    """PSNR on white over the pixels where the decoded truth is mostly opaque, all frames together."""
+    rgba, wanted = decoder.decode(x), decoder.decode(truth)
+    error = (rgba[:, :3] + 1 - rgba[:, 3:]) - (wanted[:, :3] + 1 - wanted[:, 3:])
+    inside = (wanted[:, 3:] > 0.5).expand_as(error)
+    return -10 * math.log10(float(error[inside].square().mean()) + 1e-10)
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 5)

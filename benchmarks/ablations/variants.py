@@ -1,0 +1,66 @@
+"""The variants of the denoiser that are compared: each differs from the base in what its line says, and in nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from mixed import MixedDenoiser
+
+from orbit4d.diffusion.denoiser import Denoiser
+
+XS = {"spatial_width": 128, "temporal_width": 64, "depth": 6, "spatial_heads": 4, "temporal_heads": 2}
+"""At most two million parameters."""
+
+
+@dataclass(kw_only=True)
+class Variant:
+    """One way to build and train the denoiser. `model` overrides `XS`; the rest is the recipe."""
+
+    question: str
+    model: dict[str, Any] = field(default_factory=dict)
+    mixed: bool = False
+    """One stream that sees every condition, in place of two."""
+    predict_x0: bool = False
+    batch: int = 8
+    frames: int = 7
+    """Frames of a sample, its reference included."""
+    step_share: float = 1.0
+    """Of the budget's steps: less where a step costs more, for comparisons at equal compute."""
+    noise_shift: float = 0.8
+    motion_weight: float = 0.05
+    motion_condition: bool = True
+    muon: bool = True
+    lr: float = 1.5e-3
+
+    def build(self) -> Denoiser:
+        network = MixedDenoiser if self.mixed else Denoiser
+        return network(**(XS | self.model))
+
+    def record(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def lifted(*blocks: int) -> dict[str, Any]:
+    return {"lift": 20, "lift_blocks": blocks}
+
+
+VARIANTS = {
+    "base": Variant(question="base"),
+    "camera": Variant(question="geometry", model={"relative": "camera"}),
+    "camera, no rays": Variant(question="geometry", model={"relative": "camera", "rays": False}),
+    "ray": Variant(question="geometry", model={"relative": "ray"}),
+    "ray, no rays": Variant(question="geometry", model={"relative": "ray", "rays": False}),
+    "lift": Variant(question="geometry", model=lifted(1, 3)),
+    "lift, camera": Variant(question="geometry", model=lifted(1, 3) | {"relative": "camera"}),
+    "24 frames": Variant(question="frames", frames=24, batch=2),
+    "12 frames": Variant(question="frames", frames=12, batch=4),
+    "noise 0": Variant(question="noise", noise_shift=0.0),
+    "noise 1.1": Variant(question="noise", noise_shift=1.1),
+    "noise 1.6": Variant(question="noise", noise_shift=1.6),
+    "x0": Variant(question="noise", predict_x0=True),
+    "mixed": Variant(question="streams", mixed=True, model={"spatial_width": 144}),
+    "no motion condition": Variant(question="streams", motion_condition=False),
+    "no motion loss": Variant(question="streams", motion_weight=0.0),
+    "AdamW": Variant(question="recipe", muon=False),
+}
