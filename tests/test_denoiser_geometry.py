@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from orbit4d.diffusion.denoiser import Conditions, Denoiser, token_rays
 from orbit4d.diffusion.geometry import camera_frames, ray_frames
 from orbit4d.diffusion.lift import Lift
 
-TINY = {
+TINY: dict[str, Any] = {
     "latent_channels": 4,
     "latent_size": 8,
     "spatial_width": 32,
@@ -21,7 +22,7 @@ TINY = {
     "spatial_heads": 2,
     "temporal_heads": 2,
 }
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "camera": {"relative": "camera"},
     "camera, no rays": {"relative": "camera", "rays": False},
     "ray": {"relative": "ray"},
@@ -30,10 +31,11 @@ VARIANTS = {
 }
 
 
-def tiny(**changes) -> Denoiser:
+def tiny(**changes: Any) -> Denoiser:
     """A small denoiser whose zero-initialised layers are randomised, so that nothing is trivially constant."""
     torch.manual_seed(0)
-    model = Denoiser(**(TINY | changes))
+    settings: dict[str, Any] = TINY | changes
+    model = Denoiser(**settings)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -122,6 +124,7 @@ def test_spatial_stream_never_reads_the_temporal_one(batch, variant):
     temporal = list(model.temporal.parameters()) + list(model.motion.parameters())
     gradients = torch.autograd.grad(z_s.square().sum(), temporal, allow_unused=True, retain_graph=True)
     assert all(g is None for g in gradients)
+    assert z_t is not None
     spatial = torch.autograd.grad(z_t.square().sum(), list(model.spatial.blocks.parameters()), allow_unused=True)
     assert any(g is not None and g.abs().sum() > 0 for g in spatial)
 

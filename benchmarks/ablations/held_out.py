@@ -75,6 +75,8 @@ def sample_batch(
     ring_starts = torch.tensor([v for v in range(LOOP) if v not in near])
     clips, views, times, prompts, motion, references = [], [], [], [], [], []
     frozen = torch.arange(variant.batch) < variant.batch // 4
+    if variant.batch < 4:  # too few samples to give a quarter of each batch away
+        frozen = torch.tensor([chance(0.25) for _ in range(variant.batch)])
     for i in range(variant.batch):
         clip = int(split.train[torch.multinomial(weights, 1, generator=generator)])
         with_reference, static = chance(0.75), bool(frozen[i])

@@ -9,8 +9,8 @@ from mixed import MixedDenoiser
 
 from orbit4d.diffusion.denoiser import Denoiser
 
-XS = {"spatial_width": 128, "temporal_width": 64, "depth": 6, "spatial_heads": 4, "temporal_heads": 2}
-"""At most two million parameters."""
+XS = {"spatial_width": 96, "temporal_width": 48, "depth": 6, "spatial_heads": 4, "temporal_heads": 2}
+"""A little over a million parameters, so that a run takes minutes on two shared cores."""
 
 
 @dataclass(kw_only=True)
@@ -22,7 +22,7 @@ class Variant:
     mixed: bool = False
     """One stream that sees every condition, in place of two."""
     predict_x0: bool = False
-    batch: int = 8
+    batch: int = 4
     frames: int = 7
     """Frames of a sample, its reference included."""
     step_share: float = 1.0
@@ -35,7 +35,8 @@ class Variant:
 
     def build(self) -> Denoiser:
         network = MixedDenoiser if self.mixed else Denoiser
-        return network(**(XS | self.model))
+        settings: dict[str, Any] = XS | self.model
+        return network(**settings)
 
     def record(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,13 +54,13 @@ VARIANTS = {
     "ray, no rays": Variant(question="geometry", model={"relative": "ray", "rays": False}),
     "lift": Variant(question="geometry", model=lifted(1, 3)),
     "lift, camera": Variant(question="geometry", model=lifted(1, 3) | {"relative": "camera"}),
-    "24 frames": Variant(question="frames", frames=24, batch=2),
-    "12 frames": Variant(question="frames", frames=12, batch=4),
+    "24 frames": Variant(question="frames", frames=24, batch=1),
+    "12 frames": Variant(question="frames", frames=12, batch=2),
     "noise 0": Variant(question="noise", noise_shift=0.0),
     "noise 1.1": Variant(question="noise", noise_shift=1.1),
     "noise 1.6": Variant(question="noise", noise_shift=1.6),
     "x0": Variant(question="noise", predict_x0=True),
-    "mixed": Variant(question="streams", mixed=True, model={"spatial_width": 144}),
+    "mixed": Variant(question="streams", mixed=True, model={"spatial_width": 112}),
     "no motion condition": Variant(question="streams", motion_condition=False),
     "no motion loss": Variant(question="streams", motion_weight=0.0),
     "AdamW": Variant(question="recipe", muon=False),
