@@ -36,9 +36,8 @@ class Arguments:
     out: Path
     variants: tuple[str, ...] = ("base",)
     seeds: tuple[int, ...] = (0,)
-    steps: int = 900
+    steps: int = 500
     threads: int = 2
-    compiled: bool = False
 
 
 class PredictsX0(nn.Module):
@@ -85,14 +84,9 @@ def run(name: str, seed: int, a: Arguments, data: LatentSet, split: Split, decod
     model = PredictsX0(network) if variant.predict_x0 else network
     folder = a.out / f"{name.replace(', ', '_').replace(' ', '_')}-{a.steps}-{seed}"
     folder.mkdir(exist_ok=True)
-    if a.compiled:
-        for block in network.modules():
-            if type(block).__name__ == "Block":
-                block.compile()
     seconds = train(model, variant, seed, folder, round(a.steps * variant.step_share), data, split)
     started = time.monotonic()
-    model.eval()
-    scores = evaluate(model, data, split, decoder)
+    scores = evaluate(model.eval(), data, split, decoder)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     curve = {line["step"]: line["flow"] for line in log}  # a resumed run logs some steps twice: the last line counts
     return {

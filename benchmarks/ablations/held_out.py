@@ -139,11 +139,10 @@ def ask(data: LatentSet, clip: int, start: int, *, static: bool) -> Question:
     return Question(clip=clip, start=start, static=static, truth=truth, conditions=conditions)
 
 
-def questions(data: LatentSet, clips: list[int], *, both_starts: bool) -> list[Question]:
-    """Each clip moving and static, from a trained start or from one kept out, in turn (or from both)."""
+def questions(data: LatentSet, clips: list[int], *, both: bool) -> list[Question]:
+    """Each clip from a trained start or from one kept out, moving or static, in turn; `both` moving and static."""
     found = []
     for n, clip in enumerate(clips):
-        unseen = UNSEEN_STARTS[n // 2 % 2]
-        for start in (0, unseen) if both_starts else ((0, unseen)[n % 2],):
-            found += [ask(data, clip, start, static=static) for static in (False, True)]
+        start = (0, UNSEEN_STARTS[n // 4 % 2])[n // 2 % 2]
+        found += [ask(data, clip, start, static=static) for static in (False, True) if both or static == bool(n % 2)]
     return found

@@ -24,6 +24,7 @@ FIGURES = {  # what the table shows: (path in the row, True when higher is bette
     "flow 0.98": ("flow/0.98", False),
     "flow toys 0.9": ("flow_toys/0.9", False),
     "one step moving dB": ("one_step/moving_latent_psnr", True),
+    "one step static foreground dB": ("one_step/static_foreground_psnr", True),
     "one step static dB": ("one_step/static_latent_psnr", True),
     "one step azimuth deg": ("one_step/azimuth_error_deg", False),
     "sample moving dB": ("sample/moving_latent_psnr", True),
