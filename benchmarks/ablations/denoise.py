@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from held_out import Split, sample_batch, split_clips
+from held_out import Split, Task, sample_batch, split_clips
 from score import baselines, evaluate
 from torch import Tensor, nn
 from variants import VARIANTS, Variant
@@ -34,6 +34,7 @@ class Arguments:
     latents: Path
     autoencoder: Path
     out: Path
+    task: Task = "views"
     variants: tuple[str, ...] = ("base",)
     seeds: tuple[int, ...] = (0,)
     steps: int = 500
@@ -59,22 +60,23 @@ def main(a: Arguments) -> None:
     split = split_clips(data)
     decoder = RGBAAutoencoder.from_pretrained(a.autoencoder).eval().float()
     a.out.mkdir(parents=True, exist_ok=True)
-    if not (a.out / "baselines.json").is_file():
-        (a.out / "baselines.json").write_text(json.dumps(baselines(data, split, decoder), indent=1))
+    repeat = a.out / f"baselines_{a.task}.json"
+    if not repeat.is_file():
+        repeat.write_text(json.dumps(baselines(data, split, a.task, decoder), indent=1))
     for seed in a.seeds:
         for name in a.variants:
-            if (name, seed, a.steps) not in finished(a.out / "rows.jsonl"):
+            if (a.task, name, seed, a.steps) not in finished(a.out / "rows.jsonl"):
                 row = run(name, seed, a, data, split, decoder)
                 with open(a.out / "rows.jsonl", "a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(json.dumps(row), flush=True)
 
 
-def finished(rows: Path) -> set[tuple[str, int, int]]:
+def finished(rows: Path) -> set[tuple[str, str, int, int]]:
     if not rows.is_file():
         return set()
     done = [json.loads(line) for line in rows.read_text().splitlines()]
-    return {(r["variant"], r["seed"], r["budget_steps"]) for r in done}
+    return {(r["task"], r["variant"], r["seed"], r["budget_steps"]) for r in done}
 
 
 def run(name: str, seed: int, a: Arguments, data: LatentSet, split: Split, decoder: RGBAAutoencoder) -> dict:
@@ -82,14 +84,15 @@ def run(name: str, seed: int, a: Arguments, data: LatentSet, split: Split, decod
     torch.manual_seed(seed)
     network = variant.build()
     model = PredictsX0(network) if variant.predict_x0 else network
-    folder = a.out / f"{name.replace(', ', '_').replace(' ', '_')}-{a.steps}-{seed}"
+    folder = a.out / f"{a.task}-{name.replace(', ', '_').replace(' ', '_')}-{a.steps}-{seed}"
     folder.mkdir(exist_ok=True)
-    seconds = train(model, variant, seed, folder, round(a.steps * variant.step_share), data, split)
+    seconds = train(model, variant, seed, folder, round(a.steps * variant.step_share), a.task, data, split)
     started = time.monotonic()
-    scores = evaluate(model.eval(), data, split, decoder)
+    scores = evaluate(model.eval(), data, split, a.task, decoder)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     curve = {line["step"]: line["flow"] for line in log}  # a resumed run logs some steps twice: the last line counts
     return {
+        "task": a.task,
         "variant": name,
         "seed": seed,
         "budget_steps": a.steps,
@@ -103,7 +106,7 @@ def run(name: str, seed: int, a: Arguments, data: LatentSet, split: Split, decod
 
 
 def train(
-    model: nn.Module, variant: Variant, seed: int, folder: Path, steps: int, data: LatentSet, split: Split
+    model: nn.Module, variant: Variant, seed: int, folder: Path, steps: int, task: Task, data: LatentSet, split: Split
 ) -> float:
     """Leaves the EMA weights in `model`; returns the seconds of training."""
     config = DenoiserConfig(noise_shift=variant.noise_shift, bf16=False)
@@ -116,7 +119,7 @@ def train(
     log = Log(folder / "log.jsonl", start_seconds=seconds)
     model.train()
     for step in range(start, steps):
-        x0, still, conditions, reference = sample_batch(data, split, variant, batches)
+        x0, still, conditions, reference = sample_batch(data, split, variant, task, batches)
         flow, motion = losses(
             model,  # type: ignore[arg-type]
             x0,

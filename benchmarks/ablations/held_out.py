@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +18,11 @@ LOOP = 23
 STARTS = (0, 3, 9, 12, 14, 20)
 """Start views of the phase-shifted orbits that training may use as references."""
 UNSEEN_STARTS = (6, 17)
+
+
+Task = Literal["orbit", "views"]
+"""orbit: image to a moving orbit, with text, motion and static samples. views: one image to its static views, nothing else:
+the viewpoint by itself, several times cheaper because the temporal stream stays closed."""
 
 
 @dataclass(kw_only=True)
@@ -57,11 +63,12 @@ def ring_pairs(start: int) -> tuple[Tensor, Tensor]:
 
 
 def sample_batch(
-    data: LatentSet, split: Split, variant: Variant, generator: torch.Generator
+    data: LatentSet, split: Split, variant: Variant, task: Task, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Conditions, Tensor]:
     """As `train_denoiser.sample_batch`, with references at any training azimuth: x0, still, conditions, reference mask.
 
-    A quarter of the batch is static; three quarters have a reference; moving samples are mostly orbits.
+    For "orbit" a quarter of the batch is static, three quarters have a reference and moving samples are mostly orbits. For
+    "views" all are static with a reference and without text.
     """
 
     def chance(share: float) -> bool:
@@ -75,11 +82,13 @@ def sample_batch(
     ring_starts = torch.tensor([v for v in range(LOOP) if v not in near])
     clips, views, times, prompts, motion, references = [], [], [], [], [], []
     frozen = torch.arange(variant.batch) < variant.batch // 4
-    if variant.batch < 4:  # too few samples to give a quarter of each batch away
+    if task == "views":
+        frozen[:] = True
+    elif variant.batch < 4:  # too few samples to give a quarter of each batch away
         frozen = torch.tensor([chance(0.25) for _ in range(variant.batch)])
     for i in range(variant.batch):
         clip = int(split.train[torch.multinomial(weights, 1, generator=generator)])
-        with_reference, static = chance(0.75), bool(frozen[i])
+        with_reference, static = task == "views" or chance(0.75), bool(frozen[i])
         v, j = ring_pairs(one_of(ring_starts)) if static else orbit_pairs(one_of(torch.tensor(STARTS)))
         if not static and variant.frames < len(v) and chance(0.3):
             rows = data.rows[clip]
@@ -92,7 +101,8 @@ def sample_batch(
         views.append(v[order])
         times.append(j[order])
         wordings = data.clips[clip]["captions"]
-        prompts.append("" if chance(0.5 if with_reference else 0.1) else wordings[one_of(torch.arange(len(wordings)))])
+        mute = task == "views" or chance(0.5 if with_reference else 0.1)
+        prompts.append("" if mute else wordings[one_of(torch.arange(len(wordings)))])
         hidden = chance(0.3) or static or not variant.motion_condition
         motion.append(float("nan") if hidden else float(data.motion[clip]))
         references.append(with_reference)
@@ -139,10 +149,11 @@ def ask(data: LatentSet, clip: int, start: int, *, static: bool) -> Question:
     return Question(clip=clip, start=start, static=static, truth=truth, conditions=conditions)
 
 
-def questions(data: LatentSet, clips: list[int], *, both: bool) -> list[Question]:
-    """Each clip from a trained start or from one kept out, moving or static, in turn; `both` moving and static."""
+def questions(data: LatentSet, clips: list[int], *, task: Task, both: bool) -> list[Question]:
+    """Each clip from a trained start or from one kept out, in turn. For "orbit" moving or static in turn, or `both`."""
     found = []
     for n, clip in enumerate(clips):
         start = (0, UNSEEN_STARTS[n // 4 % 2])[n // 2 % 2]
-        found += [ask(data, clip, start, static=static) for static in (False, True) if both or static == bool(n % 2)]
+        modes = (True,) if task == "views" else (False, True) if both else (n % 2 == 1,)
+        found += [ask(data, clip, start, static=static) for static in modes]
     return found

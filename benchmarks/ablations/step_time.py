@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from held_out import sample_batch, split_clips
+from held_out import Task, sample_batch, split_clips
 from variants import VARIANTS
 
 from orbit4d.diffusion.train_denoiser import DenoiserConfig, LatentSet, losses
@@ -25,6 +25,7 @@ from orbit4d.files import atomic_path
 class Arguments:
     latents: Path
     out: Path
+    task: Task = "orbit"
     variants: tuple[str, ...] = tuple(VARIANTS)
     repeats: int = 12
     threads: int = 1
@@ -41,7 +42,7 @@ def main(a: Arguments) -> None:
     for repeat in range(a.repeats + 1):
         for name, model in models.items():
             generator = torch.Generator().manual_seed(repeat)
-            batch = sample_batch(data, split, VARIANTS[name], generator)
+            batch = sample_batch(data, split, VARIANTS[name], a.task, generator)
             start = time.process_time()
             flow, motion = losses(model, *batch, config=config, m_scale=data.m_scale, generator=generator)
             (flow + VARIANTS[name].motion_weight * motion).backward()

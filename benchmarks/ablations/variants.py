@@ -31,7 +31,7 @@ class Variant:
     motion_weight: float = 0.05
     motion_condition: bool = True
     muon: bool = True
-    lr: float = 1.5e-3
+    lr: float = 3e-3
 
     def build(self) -> Denoiser:
         network = MixedDenoiser if self.mixed else Denoiser
