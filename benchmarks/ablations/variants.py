@@ -27,7 +27,8 @@ class Variant:
     """Frames of a sample, its reference included."""
     step_share: float = 1.0
     """Of the budget's steps: less where a step costs more, for comparisons at equal compute."""
-    noise_shift: float = 0.8
+    noise_shift: float = 3.0
+    """t = sigmoid(N(noise_shift, 1))."""
     motion_weight: float = 0.05
     motion_condition: bool = True
     muon: bool = True
@@ -56,12 +57,13 @@ VARIANTS = {
     "lift, camera": Variant(question="geometry", model=lifted(1) | {"relative": "camera"}),
     "24 frames": Variant(question="frames", frames=24, batch=1),
     "12 frames": Variant(question="frames", frames=12, batch=2),
-    "noise 0": Variant(question="noise", noise_shift=0.0),
-    "noise 1.1": Variant(question="noise", noise_shift=1.1),
+    "noise 0.8": Variant(question="noise", noise_shift=0.8),
     "noise 1.6": Variant(question="noise", noise_shift=1.6),
+    "noise 4": Variant(question="noise", noise_shift=4.0),
     "x0": Variant(question="noise", predict_x0=True),
     "mixed": Variant(question="streams", mixed=True, model={"spatial_width": 76}),
     "no motion condition": Variant(question="streams", motion_condition=False),
     "no motion loss": Variant(question="streams", motion_weight=0.0),
+    "learning rate 6e-3": Variant(question="recipe", lr=6e-3),
     "AdamW": Variant(question="recipe", muon=False),
 }
