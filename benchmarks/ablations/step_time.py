@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -20,6 +20,8 @@ from orbit4d.diffusion.train_denoiser import DenoiserConfig, LatentSet, losses
 from orbit4d.diffusion.training import Optimizers
 from orbit4d.files import atomic_path
 
+SMALL = {"spatial_width": 224, "temporal_width": 128, "depth": 6, "spatial_heads": 4, "temporal_heads": 2}
+
 
 @dataclass(kw_only=True)
 class Arguments:
@@ -27,6 +29,8 @@ class Arguments:
     out: Path
     task: Task = "orbit"
     variants: tuple[str, ...] = tuple(VARIANTS)
+    small: bool = False
+    """Widths and depth of the shipped model in place of `XS`."""
     repeats: int = 12
     threads: int = 1
 
@@ -36,7 +40,10 @@ def main(a: Arguments) -> None:
     torch.set_num_threads(a.threads)
     data = LatentSet(a.latents)
     split, config = split_clips(data), DenoiserConfig(bf16=False)
-    models = {name: VARIANTS[name].build() for name in a.variants}
+    variants = {name: VARIANTS[name] for name in a.variants}
+    if a.small:
+        variants = {name: replace(v, model=SMALL | v.model) for name, v in variants.items()}
+    models = {name: v.build() for name, v in variants.items()}
     optimizers = {name: Optimizers(m, lr=1e-4, muon=VARIANTS[name].muon) for name, m in models.items()}
     seconds: dict[str, list[float]] = {name: [] for name in a.variants}
     for repeat in range(a.repeats + 1):
@@ -51,7 +58,11 @@ def main(a: Arguments) -> None:
                 seconds[name].append(time.process_time() - start)
     base = statistics.median(seconds["base"])
     report = {
-        name: {"cpu_seconds": round(statistics.median(s), 4), "relative": round(statistics.median(s) / base, 3)}
+        name: {
+            "parameters": sum(p.numel() for p in models[name].parameters()),
+            "cpu_seconds": round(statistics.median(s), 4),
+            "relative": round(statistics.median(s) / base, 3),
+        }
         for name, s in seconds.items()
     }
     with atomic_path(a.out) as temporary:

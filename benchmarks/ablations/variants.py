@@ -57,6 +57,7 @@ VARIANTS = {
     "lift, camera": Variant(question="geometry", model=lifted(1) | {"relative": "camera"}),
     "24 frames": Variant(question="frames", frames=24, batch=1),
     "12 frames": Variant(question="frames", frames=12, batch=2),
+    "4 frames": Variant(question="frames", frames=4, batch=7),
     "noise 0.8": Variant(question="noise", noise_shift=0.8),
     "noise 1.6": Variant(question="noise", noise_shift=1.6),
     "noise 4": Variant(question="noise", noise_shift=4.0),
