@@ -109,7 +109,7 @@ def train(
     model: nn.Module, variant: Variant, seed: int, folder: Path, steps: int, task: Task, data: LatentSet, split: Split
 ) -> float:
     """Leaves the EMA weights in `model`; returns the seconds of training."""
-    config = DenoiserConfig(noise_shift=variant.noise_shift, bf16=False)
+    configs = [DenoiserConfig(noise_shift=shift, bf16=False) for shift in variant.noise_shift]
     ema, optimizers = EMA(model, 0.99), Optimizers(model, lr=variant.lr, muon=variant.muon)
     batches, noise = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1000)
     start, seconds, checkpoint = 0, 0.0, folder / "checkpoint.pt"
@@ -126,7 +126,7 @@ def train(
             still,
             conditions,
             reference,
-            config=config,
+            config=configs[step % len(configs)],
             m_scale=data.m_scale,
             generator=noise,
         )

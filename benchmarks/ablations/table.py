@@ -40,31 +40,37 @@ FIGURES = {  # what the table shows: (path in the row, True when higher is bette
 @dataclass(kw_only=True)
 class Arguments:
     rows: Path
-    times: Path | None = None
+    times: tuple[Path, ...] = ()
     out: Path = RESULTS / "denoiser_ablations.json"
 
 
 def main(a: Arguments) -> None:
     rows = [json.loads(line) for line in a.rows.read_text().splitlines()]
-    budgets = {r["budget_steps"] for r in rows}
-    if len(budgets) != 1:
-        raise SystemExit(f"{a.rows}: expected runs of one budget, got {sorted(budgets)}")
-    baselines = json.loads((a.rows.parent / "baselines.json").read_text())
+    tasks = sorted({r["task"] for r in rows}, reverse=True)
     report = {
         "what": "variants of the denoiser at equal steps, scored on held-out animations and azimuths",
-        "preset": XS,
-        "steps": budgets.pop(),
+        "network": XS,
         "hardware": hardware(),
         "versions": versions(),
-        "repeat_the_input": {k: at(baselines, p) for k, (p, _) in FIGURES.items() if at(baselines, p) is not None},
-        "step_seconds": json.loads(a.times.read_text()) if a.times else None,
-        "table": table(rows),
+        "step_seconds": {file.stem: json.loads(file.read_text()) for file in a.times},
+        "tasks": {},
         "rows": rows,
     }
+    for task in tasks:
+        chosen = [r for r in rows if r["task"] == task]
+        budgets = {r["budget_steps"] for r in chosen}
+        if len(budgets) != 1:
+            raise SystemExit(f"{a.rows}: {task}: expected runs of one budget, got {sorted(budgets)}")
+        repeat = json.loads((a.rows.parent / f"baselines_{task}.json").read_text())
+        report["tasks"][task] = {
+            "steps": budgets.pop(),
+            "repeat_the_input": {k: at(repeat, p) for k, (p, _) in FIGURES.items() if at(repeat, p) is not None},
+            "variants": table(chosen),
+        }
+        print(markdown(task, report["tasks"][task]), end="\n\n")
     with atomic_path(a.out) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
     draw(rows, a.out.with_name(a.out.stem + "_curves.png"))
-    print(markdown(report))
 
 
 def at(record: dict, path: str) -> float | None:
@@ -81,10 +87,14 @@ def table(rows: list[dict]) -> dict[str, dict]:
     found = {}
     for name in [n for n in VARIANTS if any(r["variant"] == n for r in rows)]:
         runs = sorted((r for r in rows if r["variant"] == name), key=lambda r: r["seed"])
-        entry: dict = {"seeds": [r["seed"] for r in runs], "parameters": runs[0]["parameters"], "mean": {}, "gain": {}}
+        seeds = [r["seed"] for r in runs]
+        entry: dict = {"seeds": seeds, "parameters": runs[0]["parameters"], "mean": {}, "each": {}, "gain": {}}
         for figure, (path, higher) in FIGURES.items():
-            values = [float(at(r, path) or 0) for r in runs]
+            values = [float(at(r, path)) for r in runs if at(r, path) is not None]  # type: ignore[arg-type]
+            if not values:
+                continue
             entry["mean"][figure] = round(statistics.mean(values), 4)
+            entry["each"][figure] = values
             pairs = [(at(r, path), at(base[r["seed"]], path)) for r in runs if r["seed"] in base]
             sign = 1 if higher else -1
             entry["gain"][figure] = [round(sign * (float(x or 0) - float(y or 0)), 4) for x, y in pairs]
@@ -92,14 +102,20 @@ def table(rows: list[dict]) -> dict[str, dict]:
     return found
 
 
-def markdown(report: dict) -> str:
-    shown = ["flow 0.7", "flow 0.9", "flow 0.98", "flow toys 0.9", "one step static dB", "one step azimuth deg"]
-    shown += ["sample moving dB", "sample static dB", "sample azimuth deg", "sample static foreground dB"]
-    lines = ["| variant | seeds | " + " | ".join(shown) + " |", "|---" * (len(shown) + 2) + "|"]
+def markdown(task: str, report: dict) -> str:
+    """Means, and in brackets the paired gain over the base of each seed."""
+    shown = ["flow 0.98", "flow 1", "one step static dB", "one step static views", "one step azimuth deg"]
+    shown += ["sample static dB", "sample azimuth deg", "sample moving dB", "sample moving views"]
+    shown = [s for s in shown if all(s in entry["mean"] for entry in report["variants"].values())]
     repeat = report["repeat_the_input"]
+    lines = [
+        f"| {task}, {report['steps']} steps | seeds | " + " | ".join(shown) + " |",
+        "|---" * (len(shown) + 2) + "|",
+    ]
     lines.append("| repeat the input | | " + " | ".join(_short(repeat.get(s)) for s in shown) + " |")
-    for name, entry in report["table"].items():
-        cells = [f"{_short(entry['mean'][s])} ({', '.join(f'{g:+.3f}' for g in entry['gain'][s])})" for s in shown]
+    for name, entry in report["variants"].items():
+        gains = {s: ", ".join(f"{g:+.3g}" for g in entry["gain"][s]) for s in shown}
+        cells = [_short(entry["mean"][s]) + (f" ({gains[s]})" if name != "base" and gains[s] else "") for s in shown]
         lines.append(f"| {name} | {len(entry['seeds'])} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -109,25 +125,25 @@ def _short(value: float | None) -> str:
 
 
 def draw(rows: list[dict], path: Path) -> None:
-    """Training losses, smoothed over five log lines, one panel a question."""
+    """Training losses of the first seed, each point the mean of eight log lines, one panel a task and question."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    questions = sorted({v.question for v in VARIANTS.values() if v.question != "base"})
-    questions = [q for q in questions if any(VARIANTS[r["variant"]].question == q for r in rows)] or ["base"]
-    figure, axes = plt.subplots(1, len(questions), figsize=(5 * len(questions), 4), sharey=True, squeeze=False)
-    for axis, question in zip(axes[0], questions, strict=True):
+    rows = [r for r in rows if r["seed"] == 0]
+    panels = sorted(
+        {(r["task"], VARIANTS[r["variant"]].question) for r in rows if r["variant"] != "base"}, reverse=True
+    )
+    figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
+    for axis, (task, question) in zip(axes[0], panels, strict=True):
         for row in rows:
-            kind = VARIANTS[row["variant"]].question
-            if kind not in ("base", question) or row["seed"] != 0:
+            if row["task"] != task or (row["variant"] != "base" and VARIANTS[row["variant"]].question != question):
                 continue
-            steps = [int(s) for s in row["curve"]]
-            values = list(row["curve"].values())
-            smooth = [statistics.mean(values[max(0, i - 4) : i + 1]) for i in range(len(values))]
-            axis.plot(steps, smooth, label=row["variant"], color="black" if kind == "base" else None)
-        axis.set(title=question, xlabel="step", ylim=(0.3, 1.2))
+            steps, values = [int(s) for s in row["curve"]], list(row["curve"].values())
+            smooth = [statistics.mean(values[max(0, i - 7) : i + 1]) for i in range(len(values))]
+            axis.plot(steps, smooth, label=row["variant"], color="black" if row["variant"] == "base" else None)
+        axis.set(title=f"{task}: {question}", xlabel="step", ylim=(0.6, 1.2))
         axis.legend(fontsize=8)
     axes[0][0].set_ylabel("flow-matching loss (training)")
     figure.tight_layout()

@@ -27,8 +27,8 @@ class Variant:
     """Frames of a sample, its reference included."""
     step_share: float = 1.0
     """Of the budget's steps: less where a step costs more, for comparisons at equal compute."""
-    noise_shift: float = 3.0
-    """t = sigmoid(N(noise_shift, 1))."""
+    noise_shift: tuple[float, ...] = (3.0,)
+    """t = sigmoid(N(noise_shift, 1)); several take turns step by step."""
     motion_weight: float = 0.05
     motion_condition: bool = True
     muon: bool = True
@@ -58,9 +58,10 @@ VARIANTS = {
     "24 frames": Variant(question="frames", frames=24, batch=1),
     "12 frames": Variant(question="frames", frames=12, batch=2),
     "4 frames": Variant(question="frames", frames=4, batch=7),
-    "noise 0.8": Variant(question="noise", noise_shift=0.8),
-    "noise 1.6": Variant(question="noise", noise_shift=1.6),
-    "noise 4": Variant(question="noise", noise_shift=4.0),
+    "noise 0.8": Variant(question="noise", noise_shift=(0.8,)),
+    "noise 0.8 and 3": Variant(question="noise", noise_shift=(0.8, 3.0)),
+    "noise 1.6": Variant(question="noise", noise_shift=(1.6,)),
+    "noise 4": Variant(question="noise", noise_shift=(4.0,)),
     "x0": Variant(question="noise", predict_x0=True),
     "mixed": Variant(question="streams", mixed=True, model={"spatial_width": 76}),
     "no motion condition": Variant(question="streams", motion_condition=False),
