@@ -37,10 +37,19 @@ def evaluate(model: nn.Module, data: LatentSet, split: Split, task: Task, decode
 
 @torch.inference_mode()
 def baselines(data: LatentSet, split: Split, task: Task, decoder: RGBAAutoencoder) -> dict:
-    """The same figures for an answer that repeats the picture it was given."""
+    """The same figures for an answer that repeats the picture it was given; and `noisy_views`, how well the noised truth itself
+    shows its viewpoint at each level: where it does, nothing asks a network for geometry."""
     test = questions(data, split.test, task=task, both=False)
     shown = questions(data, split.shown, task=task, both=True)
+    static = [q for q in test if q.static]
+    noisy = {
+        t: [_viewpoint(((1 - t) * q.truth + t * _noise(q))[0, 1:], q.truth[0, 1:]) for q in static] for t in LEVELS
+    }
     return {
+        "noisy_views": {
+            str(t): {"correlation": _mean([c for c, _ in seen]), "azimuth_error_deg": _mean([d for _, d in seen])}
+            for t, seen in noisy.items()
+        },
         "one_step": _pictures([(q, q.truth[:, :1].expand_as(q.truth)) for q in test], None),
         "sample": _pictures([(q, q.truth[:, :1].expand_as(q.truth)) for q in shown], decoder),
     }

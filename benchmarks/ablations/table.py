@@ -65,6 +65,7 @@ def main(a: Arguments) -> None:
         report["tasks"][task] = {
             "steps": budgets.pop(),
             "repeat_the_input": {k: at(repeat, p) for k, (p, _) in FIGURES.items() if at(repeat, p) is not None},
+            "noisy_views": repeat["noisy_views"],
             "variants": table(chosen),
         }
         print(markdown(task, report["tasks"][task]), end="\n\n")
