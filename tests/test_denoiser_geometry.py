@@ -196,6 +196,18 @@ def test_a_new_volume_changes_nothing(batch):
     assert torch.equal(model(x, t, conditions(tilted())), out)
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_half_precision_keeps_the_geometry(batch, variant):
+    """Under bf16 autocast only the network rounds: the result stays within a few per cent of the full one."""
+    model, (x, t) = tiny(**VARIANTS[variant]), batch
+    c = conditions(tilted())
+    with torch.no_grad():
+        full = model(x, t, c)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(x, t, c).float()
+    assert (half - full).square().mean().sqrt() < 0.05 * full.square().mean().sqrt()
+
+
 def test_variants_save_and_load(tmp_path, batch):
     x, t = batch
     model = tiny(relative="ray", rays=False, lift=6, lift_blocks=(1,))

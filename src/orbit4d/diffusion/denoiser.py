@@ -166,8 +166,10 @@ class Denoiser(ModelMixin, ConfigMixin):
             vector_t, modulation_t = self.temporal.conditioned(condition, pooled[active], motion)
             context_t = self.temporal.context(text[active])
 
-        masks, pose = self._masks(c, text_mask, f), self._pose(c.plucker)
-        points = {i: lift.points(c.plucker) for i, lift in self.lifts.items() if isinstance(lift, Lift)}
+        masks = self._masks(c, text_mask, f)
+        with torch.autocast(x.device.type, enabled=False):  # poses and pixels need their digits
+            pose = self._pose(c.plucker)
+            points = {i: lift.points(c.plucker) for i, lift in self.lifts.items() if isinstance(lift, Lift)}
         same = None if c.time_ids is None or c.view_ids is None else c.time_ids[:, :, None] == c.time_ids[:, None, :]
         for i, (block_s, block_t) in enumerate(zip(self.spatial.blocks, self.temporal.blocks, strict=True)):
             per_frame = i % 2 == 0

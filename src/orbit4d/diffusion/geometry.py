@@ -104,7 +104,8 @@ class RelativePose:
     def _act(self, x: Tensor, matrix: Tensor, *, sign: int) -> Tensor:
         m = self.channels
         vectors = x[..., :m].unflatten(-1, (4, -1)).to(matrix.dtype)
-        moved = (matrix[:, None] @ vectors).flatten(-2).to(x.dtype)
+        with torch.autocast(x.device.type, enabled=False):
+            moved = (matrix[:, None] @ vectors).flatten(-2).to(x.dtype)
         if self.turn is None:
             return torch.cat([moved, x[..., m:]], dim=-1)
         cosine, sine = self.turn[:, 0].to(x.dtype), sign * self.turn[:, 1].to(x.dtype)
