@@ -107,7 +107,13 @@ def table(rows: list[dict]) -> dict[str, dict]:
 def markdown(task: str, report: dict) -> str:
     """Means, and in brackets the paired gain over the base of each seed."""
     shown = ["flow 0.98", "flow 1", "one step static dB", "one step static views", "one step azimuth deg"]
-    shown += ["one step moving dB", "one step moving views", "sample static dB", "sample azimuth deg", "sample moving dB"]
+    shown += [
+        "one step moving dB",
+        "one step moving views",
+        "sample static dB",
+        "sample azimuth deg",
+        "sample moving dB",
+    ]
     shown = [s for s in shown if all(s in entry["mean"] for entry in report["variants"].values())]
     repeat = report["repeat_the_input"]
     lines = [
