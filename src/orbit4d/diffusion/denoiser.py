@@ -19,6 +19,9 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 from ..cameras import Cameras
+from .geometry import RelativePose, camera_frames, ray_frames
+from .layers import Stream, fourier, harmonics
+from .lift import Lift
 
 
 @dataclass(kw_only=True)
@@ -50,135 +53,6 @@ class Conditions:
     time_ids: Tensor | None = None
 
 
-def fourier(x: Tensor, count: int) -> Tensor:
-    """(..., d) -> (..., d (2 count + 1)): x with sin and cos of pi 2^k x, k < count."""
-    angles = x[..., None] * (math.pi * 2.0 ** torch.arange(count, device=x.device, dtype=x.dtype))
-    return torch.cat([x[..., None], angles.sin(), angles.cos()], dim=-1).flatten(-2)
-
-
-def harmonics(angle: Tensor, count: int) -> Tensor:
-    """(...,) radians -> (..., 2 count): sin and cos of the first `count` harmonics."""
-    angles = angle[..., None] * torch.arange(1, count + 1, device=angle.device, dtype=angle.dtype)
-    return torch.cat([angles.sin(), angles.cos()], dim=-1)
-
-
-def _attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """Scaled dot-product attention (n, heads, l, d). In bf16 on a CPU two plain products are 2 to 5 times faster than the
-    fused kernel at our lengths (64 to 1,700); everywhere else the fused kernel is used."""
-    if v.device.type != "cpu" or v.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    scores = q @ (k * k.shape[-1] ** -0.5).transpose(-1, -2)
-    if mask is not None:
-        scores = scores.masked_fill(~mask, -torch.inf)
-    return scores.softmax(dim=-1) @ v
-
-
-class _Attention(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads, head_width = heads, width // heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
-        self.q_norm, self.k_norm = nn.RMSNorm(head_width), nn.RMSNorm(head_width)
-
-    def forward(self, x: Tensor, context: Tensor, mask: Tensor | None) -> Tensor:
-        """x (n, l, d) attends to itself and to context (n, c, d); mask broadcasts to (n, 1, l, l + c), True = attend."""
-        joint = self.qkv(torch.cat([x, context], dim=1)).unflatten(-1, (3, self.heads, -1)).transpose(1, 3)
-        q, k, v = joint.unbind(2)
-        q, k = self.q_norm(q[:, :, : x.shape[1]].float()), self.k_norm(k.float())
-        y = _attend(q.to(v.dtype), k.to(v.dtype), v, mask)
-        return self.out(y.transpose(1, 2).flatten(2))
-
-
-class _Block(nn.Module):
-    """Pre-norm attention and MLP, modulated per frame (adaLN with one shared projection and a table per block)."""
-
-    def __init__(self, width: int, heads: int, read_width: int = 0) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(width, elementwise_affine=False)
-        self.norm2 = nn.LayerNorm(width, elementwise_affine=False)
-        self.attention = _Attention(width, heads)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(approximate="tanh"), nn.Linear(4 * width, width))
-        self.table = nn.Parameter(torch.zeros(6, width))
-        nn.init.zeros_(self.attention.out.weight)
-        nn.init.zeros_(self.mlp[-1].weight)  # type: ignore[arg-type]
-        self.read = nn.Linear(read_width, width) if read_width else None
-
-    def forward(
-        self,
-        x: Tensor,
-        modulation: Tensor,
-        context: Tensor,
-        mask: Tensor | None,
-        *,
-        per_frame: bool,
-        other: Tensor | None = None,
-    ) -> Tensor:
-        """x (b, f, p, d); modulation (b, f, 6, d); context (b, c, d). `per_frame` attends within each frame only."""
-        b, f, p, d = x.shape
-        if self.read is not None and other is not None:
-            x = x + self.read(other)
-        shift1, scale1, gate1, shift2, scale2, gate2 = (modulation + self.table)[:, :, :, None].unbind(2)
-        y = self.norm1(x) * (1 + scale1) + shift1
-        if per_frame:
-            tiled = context[:, None].expand(b, f, -1, d).flatten(0, 1)
-            y = self.attention(y.flatten(0, 1), tiled, mask).unflatten(0, (b, f))
-        else:
-            y = self.attention(y.flatten(1, 2), context, mask).unflatten(1, (f, p))
-        x = x + gate1 * y
-        return x + gate2 * self.mlp(self.norm2(x) * (1 + scale2) + shift2)
-
-
-class _Stream(nn.Module):
-    """One stream's own parameters: embedding, modulation, text projection, blocks, head."""
-
-    def __init__(
-        self,
-        *,
-        inputs: int,
-        outputs: int,
-        width: int,
-        heads: int,
-        depth: int,
-        condition: int,
-        text: int,
-        tokens: int,
-        read: int,
-    ) -> None:
-        super().__init__()
-        self.embed = nn.Linear(inputs, width)
-        self.position = nn.Parameter(0.02 * torch.randn(tokens, width))
-        self.condition = nn.Sequential(nn.Linear(condition, width), nn.SiLU(), nn.Linear(width, width))
-        self.pooled_text = nn.Linear(text, width)
-        self.text = nn.Linear(text, width)
-        self.null_text = nn.Parameter(0.02 * torch.randn(1, width))
-        self.modulation = nn.Linear(width, 6 * width)
-        self.blocks = nn.ModuleList([_Block(width, heads, read) for _ in range(depth)])
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.final = nn.Linear(width, 2 * width)
-        self.head = nn.Linear(width, outputs)
-        for layer in (self.modulation, self.final, self.head):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        with torch.no_grad():
-            self.modulation.bias.view(6, width)[[2, 5]] = 0.5  # residual gates start half open
-
-    def conditioned(self, condition: Tensor, pooled: Tensor, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Per-frame condition (b, f, k), pooled text (b, text), extra embedding (b, d) -> condition vector (b, f, d),
-        modulation (b, f, 6, d)."""
-        vector = self.condition(condition) + self.pooled_text(pooled)[:, None]
-        vector = F.silu(vector if extra is None else vector + extra[:, None])
-        return vector, self.modulation(vector).unflatten(-1, (6, -1))
-
-    def context(self, text: Tensor) -> Tensor:
-        """Text states (b, l, text) -> context (b, 1 + l, d); the first token is always there, so that attention is defined."""
-        return torch.cat([self.null_text.expand(text.shape[0], 1, -1), self.text(text)], dim=1)
-
-    def output(self, z: Tensor, vector: Tensor) -> Tensor:
-        shift, scale = self.final(vector)[:, :, None].chunk(2, dim=-1)
-        return self.head(self.norm(z) * (1 + scale) + shift)
-
-
 class Denoiser(ModelMixin, ConfigMixin):
     """Predicts the flow-matching velocity for latents (b, f, c, H, W) at noise levels t (b, f) in [0, 1]."""
 
@@ -194,24 +68,32 @@ class Denoiser(ModelMixin, ConfigMixin):
         spatial_heads: int = 4,
         temporal_heads: int = 2,
         text_width: int = 384,
+        rays: bool = True,
+        relative: str = "none",
+        lift: int = 0,
+        lift_blocks: tuple[int, ...] = (),
     ) -> None:
+        """Geometry of the spatial stream: `rays` gives it absolute Pluecker rays and azimuths; `relative` "camera" or "ray" lets
+        its attention across frames see relative poses; `lift` > 0 is the channels of a volume after each of `lift_blocks`."""
         super().__init__()
+        if relative not in ("none", "camera", "ray"):
+            raise ValueError(f'relative must be "none", "camera" or "ray", got {relative!r}')
         grid = latent_size // patch
         channels = latent_channels * patch * patch
         self.patch, self.grid = patch, grid
         noise, camera, time = 2 * 16, 2 * 6 + 3, 2 * 6 + 1
-        self.spatial = _Stream(
-            inputs=2 * channels + 2 + 6 * 7,
+        self.spatial = Stream(
+            inputs=2 * channels + 2 + 6 * 7 * rays,
             outputs=channels,
             width=spatial_width,
             heads=spatial_heads,
             depth=depth,
-            condition=noise + camera + 1,
+            condition=noise + camera * rays + 1,
             text=text_width,
             tokens=grid * grid,
             read=0,
         )
-        self.temporal = _Stream(
+        self.temporal = Stream(
             inputs=channels + 1,
             outputs=channels,
             width=temporal_width,
@@ -222,6 +104,7 @@ class Denoiser(ModelMixin, ConfigMixin):
             tokens=grid * grid,
             read=spatial_width,
         )
+        self.lifts = nn.ModuleDict({str(i): Lift(spatial_width, channels=lift) for i in lift_blocks if lift})
         last = nn.Linear(temporal_width, temporal_width)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
@@ -264,11 +147,12 @@ class Denoiser(ModelMixin, ConfigMixin):
         token_flag = reference[:, :, None, None].expand(b, f, tokens.shape[2], 1)
 
         static, given = self._static(c, tokens)
-        rays = fourier(c.plucker.flatten(2, 3).to(x.dtype), 3)
-        z_s = self.spatial.embed(torch.cat([tokens, static, given, token_flag, rays], dim=-1)) + self.spatial.position
-        vector_s, modulation_s = self.spatial.conditioned(
-            torch.cat([noise, camera_features(c.plucker), flag], dim=-1), pooled
-        )
+        inputs, condition = [tokens, static, given, token_flag], [noise, flag]
+        if self.config["rays"]:
+            inputs.append(fourier(c.plucker.flatten(2, 3).to(x.dtype), 3))
+            condition.insert(1, camera_features(c.plucker))
+        z_s = self.spatial.embed(torch.cat(inputs, dim=-1)) + self.spatial.position
+        vector_s, modulation_s = self.spatial.conditioned(torch.cat(condition, dim=-1), pooled)
         context_s = self.spatial.context(text)
 
         gate = torch.ones(b, dtype=torch.bool, device=x.device) if c.static_mode is None else ~c.static_mode
@@ -283,15 +167,35 @@ class Denoiser(ModelMixin, ConfigMixin):
             context_t = self.temporal.context(text[active])
 
         masks = self._masks(c, text_mask, f)
+        with torch.autocast(x.device.type, enabled=False):  # poses and pixels need their digits
+            pose = self._pose(c.plucker)
+            points = {i: lift.points(c.plucker) for i, lift in self.lifts.items() if isinstance(lift, Lift)}
+        same = None if c.time_ids is None or c.view_ids is None else c.time_ids[:, :, None] == c.time_ids[:, None, :]
         for i, (block_s, block_t) in enumerate(zip(self.spatial.blocks, self.temporal.blocks, strict=True)):
             per_frame = i % 2 == 0
             mask = masks["frame" if per_frame else "spatial"]
-            z_s = block_s(z_s, modulation_s, context_s, mask, per_frame=per_frame)
+            z_s = block_s(z_s, modulation_s, context_s, mask, per_frame=per_frame, pose=pose)
+            if str(i) in self.lifts:
+                z_s = self.lifts[str(i)](z_s, points[str(i)], same)
             if z_t is not None:
                 mask = masks["frame" if per_frame else "temporal"]
                 mask = mask.unflatten(0, (b, f))[active].flatten(0, 1) if per_frame else mask[active]
                 z_t = block_t(z_t, modulation_t, context_t, mask, per_frame=per_frame, other=z_s[active])
         return z_s, z_t, vector_s, vector_t, active
+
+    def _pose(self, plucker: Tensor) -> RelativePose | None:
+        """What attention across frames knows of the cameras, one for all blocks."""
+        if self.config["relative"] == "none":
+            return None
+        pose, _ = camera_frames(plucker)
+        head_width = self.config["spatial_width"] // self.config["spatial_heads"]
+        f, h, w = plucker.shape[1:4]
+        if self.config["relative"] == "ray":
+            frames = ray_frames(plucker, pose).flatten(1, 3)
+            return RelativePose.of(frames, head_width=head_width, positions=None)
+        y, x = ((torch.arange(n, device=plucker.device) + 0.5) * 2 / n - 1 for n in (h, w))
+        positions = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1).repeat(f, 1)
+        return RelativePose.of(pose.repeat_interleave(h * w, dim=1), head_width=head_width, positions=positions)
 
     def _text(self, c: Conditions, b: int, x: Tensor) -> tuple[Tensor, Tensor]:
         if c.text is None or c.text_mask is None:
