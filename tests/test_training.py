@@ -18,14 +18,16 @@ from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder, premultiply, unpremultiply
+from orbit4d.diffusion.batches import BatchConfig, LatentSet, sample_batch
 from orbit4d.diffusion.denoiser import Denoiser, token_rays
+from orbit4d.diffusion.objective import add_noise, clean_estimate, losses, noise_levels, prediction_error
 from orbit4d.diffusion.train_autoencoder import (
     AutoencoderConfig,
     encode_training_set,
     train_autoencoder,
     training_frames,
 )
-from orbit4d.diffusion.train_denoiser import DenoiserConfig, LatentSet, losses, sample_batch, train_denoiser
+from orbit4d.diffusion.train_denoiser import DenoiserConfig, train_denoiser
 from orbit4d.errors import InputError
 
 TINY = {
@@ -121,9 +123,9 @@ def test_denoiser_learns(latents, tmp_path):
 def test_batches_cover_orbits_static_orbits_and_references(latents):
     data = LatentSet(latents)
     generator = torch.Generator().manual_seed(0)
-    config = _config(batch=8, static_share=0.5, reference_share=0.5)
-    seen_reference = seen_static = seen_dropped = False
-    for _ in range(8):
+    config = _config(batch=8, frames=7, static_share=0.5, several_share=0.3, video_share=0.3)
+    counts, seen_static, seen_dropped, videos = set(), False, False, 0
+    for _ in range(12):
         x0, still, c, reference = sample_batch(data, config, generator)
         assert x0.shape == still.shape
         static = c.static_mode
@@ -131,25 +133,94 @@ def test_batches_cover_orbits_static_orbits_and_references(latents):
         assert torch.equal(x0[static], still[static])
         assert c.motion[static].isnan().all()
         seen_static |= bool(static.any())
-        seen_reference |= bool(reference.any())
         seen_dropped |= bool((~c.text_mask.any(1)).any())
-    assert seen_reference and seen_static and seen_dropped
+        counts |= set(reference.sum(1).tolist())
+        assert torch.equal(reference, reference.sort(dim=1, descending=True).values), "references come first"
+        for sample in (~static & (reference.sum(1) >= 2)).nonzero()[:, 0].tolist():
+            rays = c.plucker[sample][reference[sample]]
+            videos += bool((rays == rays[:1]).all())
+    assert counts == {0, 1, 2, 3, 4, 5} and seen_static and seen_dropped
+    assert videos > 3, "references of one view at several times"
 
 
-def test_motion_loss_is_zero_for_a_perfect_prediction(latents):
+def test_every_frame_of_a_batch_is_the_one_its_camera_and_time_say(latents):
     data = LatentSet(latents)
-    config, generator = _config(), torch.Generator().manual_seed(0)
-    x0, still, c, reference = sample_batch(data, config, generator)
+    config = _config(batch=8, frames=6, static_share=0.25, several_share=0.4, image_share=0.4)
+    x0, still, c, _ = sample_batch(data, config, torch.Generator().manual_seed(1))
+    for sample in range(8):
+        for frame in range(6):
+            rays = c.plucker[sample, frame]
+            views = (data.camera_rays[0] - rays).abs().flatten(1).amax(1) < 1e-6
+            time = int((data.times - c.times[sample, frame]).abs().argmin())
+            candidates = []
+            for clip in range(len(data.clips)):
+                for view in views.nonzero()[:, 0].tolist():
+                    rows = [data.still[clip, view]]
+                    rows += [] if c.static_mode[sample] else [data.index[clip, view, time]]
+                    candidates += [int(row) for row in rows if row >= 0]
+            assert any(torch.equal(data.latents[row].float(), x0[sample, frame]) for row in candidates)
+            assert any(torch.equal(data.latents[row].float(), still[sample, frame]) for row in data.still.flatten())
 
-    class Oracle:
-        """Knows x0: from x_t and t the exact velocity follows, v = (x_t - x0) / t."""
 
-        def __call__(self, x, t, _):
-            return (x - x0) / t.clamp_min(1e-6)[:, :, None, None, None]
+def test_bad_batches_are_refused():
+    with pytest.raises(InputError, match="frames >= 2"):
+        BatchConfig(frames=1)
+    with pytest.raises(InputError, match="more than 1"):
+        BatchConfig(image_share=0.8, video_share=0.3)
 
-    flow, motion = losses(Oracle(), x0, still, c, reference, config=config, m_scale=data.m_scale, generator=generator)
-    assert float(flow) < 1e-4
+
+@pytest.mark.parametrize("prediction", ["flow", "v", "x0"])
+def test_a_perfect_prediction_costs_nothing(latents, prediction):
+    data = LatentSet(latents)
+    generator = torch.Generator().manual_seed(0)
+    x0, still, c, reference = sample_batch(data, _config(), generator)
+
+    def oracle(x, t, _):
+        """Knows x0, and so the noise."""
+        level = t.clamp_min(1e-6)[:, :, None, None, None]
+        if prediction == "x0":
+            return x0
+        if prediction == "flow":
+            return (x - x0) / level
+        angle = level * (torch.pi / 2)
+        noise = (x - torch.cos(angle) * x0) / torch.sin(angle)
+        return torch.cos(angle) * noise - torch.sin(angle) * x0
+
+    loss, motion = losses(
+        oracle,
+        x0,
+        still,
+        c,
+        reference,
+        noise_shift=(0.8, 3.0),
+        m_scale=data.m_scale,
+        generator=generator,
+        prediction=prediction,
+    )
+    assert float(loss) < 1e-4
     assert float(motion) < 1e-6
+
+
+@pytest.mark.parametrize("prediction", ["flow", "v", "x0"])
+def test_the_ends_of_the_noise_scale(prediction):
+    x0, noise = torch.randn(2, 1, 4, 3, 3), torch.randn(2, 1, 4, 3, 3)
+    t = torch.tensor([[0.0], [1.0]])
+    noisy = add_noise(x0, noise, t, prediction)
+    torch.testing.assert_close(noisy[0], x0[0])
+    torch.testing.assert_close(noisy[1], noise[1])
+    zero = torch.zeros_like(x0)
+    assert (prediction_error(zero, x0=x0, noise=noise, noisy=noisy, t=t, prediction=prediction) > 0.2).all()
+    if prediction == "v":  # at t = 1 all that is left to say is -x0
+        torch.testing.assert_close(clean_estimate(noisy, -x0, t, "v")[1], x0[1])
+
+
+def test_noise_levels_follow_their_shifts():
+    reference = torch.zeros(4000, 3, dtype=torch.bool)
+    reference[:, 0] = True
+    t = noise_levels(reference, (0.8, 3.0), torch.Generator().manual_seed(0))
+    assert (t[:, 0] == 0).all() and torch.equal(t[:, 1], t[:, 2])
+    logit = t[:, 1].logit()
+    assert abs(float(logit.mean()) - 1.9) < 0.1 and float(logit.std()) > 1.3
 
 
 def test_missing_data_is_one_clear_line(tmp_path):
@@ -283,12 +354,16 @@ def test_what_is_no_orbit_is_refused_and_a_static_orbit_at_another_time_taken(la
     # View 0 was rendered at time 0, too: its static frame is nevertheless of the static orbit's time, as the others'.
     assert torch.equal(data.still[0], data.index[0, :, 1]) and data.index[0, 0, 0] not in (-1, data.still[0, 0])
     x0, still, c, _ = sample_batch(
-        data, _config(batch=4, static_share=0.5, frames=6, reference_share=1), torch.Generator().manual_seed(0)
+        data,
+        _config(batch=4, static_share=0.5, frames=6, image_share=0, several_share=0, video_share=0),
+        torch.Generator().manual_seed(0),
     )
     assert torch.equal(x0[c.static_mode], still[c.static_mode]) and not torch.equal(
         x0[~c.static_mode], still[~c.static_mode]
     )
-    assert torch.equal(still[:, 0], data.latents[data.index[0, 0, 1]].float().expand(4, -1, -1, -1))
+    assert all(
+        any(torch.equal(a, data.latents[row].float()) for row in data.index[0, :, 1]) for a in still.flatten(0, 1)
+    )
     edited = load_file(tmp_path / "orbit_latents" / "ball.safetensors")
     meta = latent_metadata(tmp_path / "orbit_latents" / "ball.safetensors")
     (tmp_path / "lies").mkdir()

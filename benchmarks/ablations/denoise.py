@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from variants import VARIANTS, Variant
 
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
-from orbit4d.diffusion.train_denoiser import DenoiserConfig, LatentSet, losses
+from orbit4d.diffusion.batches import LatentSet
+from orbit4d.diffusion.objective import losses
 from orbit4d.diffusion.training import EMA, Log, Optimizers, learning_rate_factor, load_checkpoint, save_checkpoint
 from orbit4d.errors import InputError
 
@@ -109,7 +110,6 @@ def train(
     model: nn.Module, variant: Variant, seed: int, folder: Path, steps: int, task: Task, data: LatentSet, split: Split
 ) -> float:
     """Leaves the EMA weights in `model`; returns the seconds of training."""
-    configs = [DenoiserConfig(noise_shift=shift, bf16=False) for shift in variant.noise_shift]
     ema, optimizers = EMA(model, 0.99), Optimizers(model, lr=variant.lr, muon=variant.muon)
     batches, noise = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1000)
     start, seconds, checkpoint = 0, 0.0, folder / "checkpoint.pt"
@@ -121,12 +121,12 @@ def train(
     for step in range(start, steps):
         x0, still, conditions, reference = sample_batch(data, split, variant, task, batches)
         flow, motion = losses(
-            model,  # type: ignore[arg-type]
+            model,
             x0,
             still,
             conditions,
             reference,
-            config=configs[step % len(configs)],
+            noise_shift=variant.noise_shift,
             m_scale=data.m_scale,
             generator=noise,
         )

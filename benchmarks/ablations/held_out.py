@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from variants import Variant
 
+from orbit4d.diffusion.batches import LatentSet
 from orbit4d.diffusion.denoiser import Conditions
 from orbit4d.diffusion.text import MAX_TOKENS, encode_text
-from orbit4d.diffusion.train_denoiser import LatentSet
 
 LOOP = 23
 """Distinct azimuths: view 23 of the grid repeats view 0."""
@@ -65,7 +65,7 @@ def ring_pairs(start: int) -> tuple[Tensor, Tensor]:
 def sample_batch(
     data: LatentSet, split: Split, variant: Variant, task: Task, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Conditions, Tensor]:
-    """As `train_denoiser.sample_batch`, with references at any training azimuth: x0, still, conditions, reference mask.
+    """As `batches.sample_batch`, with references at any training azimuth: x0, still, conditions, reference mask.
 
     For "orbit" a quarter of the batch is static, three quarters have a reference and moving samples are mostly orbits. For
     "views" all are static with a reference and without text.

@@ -11,7 +11,7 @@ from held_out import LOOP, Question, Split, Task, questions
 from torch import Tensor, nn
 
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
-from orbit4d.diffusion.train_denoiser import LatentSet
+from orbit4d.diffusion.batches import LatentSet
 
 LEVELS = (0.5, 0.7, 0.9, 0.98, 1.0)
 STEPS, SHIFT = 6, 3.0

@@ -17,7 +17,7 @@ from torch import Tensor
 from variants import VARIANTS
 
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
-from orbit4d.diffusion.train_denoiser import LatentSet
+from orbit4d.diffusion.batches import LatentSet
 
 
 @dataclass(kw_only=True)

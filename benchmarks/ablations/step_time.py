@@ -16,7 +16,9 @@ import tyro
 from held_out import Task, sample_batch, split_clips
 from variants import VARIANTS
 
-from orbit4d.diffusion.train_denoiser import DenoiserConfig, LatentSet, losses
+from orbit4d.diffusion.batches import LatentSet
+from orbit4d.diffusion.objective import losses
+from orbit4d.diffusion.train_denoiser import DenoiserConfig
 from orbit4d.diffusion.training import Optimizers
 from orbit4d.files import atomic_path
 
@@ -51,7 +53,9 @@ def main(a: Arguments) -> None:
             generator = torch.Generator().manual_seed(repeat)
             batch = sample_batch(data, split, VARIANTS[name], a.task, generator)
             start = time.process_time()
-            flow, motion = losses(model, *batch, config=config, m_scale=data.m_scale, generator=generator)
+            flow, motion = losses(
+                model, *batch, noise_shift=config.noise_shift, m_scale=data.m_scale, generator=generator
+            )
             (flow + VARIANTS[name].motion_weight * motion).backward()
             optimizers[name].step(1.0)
             if repeat:  # the first warms up

@@ -28,7 +28,7 @@ class Variant:
     step_share: float = 1.0
     """Of the budget's steps: less where a step costs more, for comparisons at equal compute."""
     noise_shift: tuple[float, ...] = (3.0,)
-    """t = sigmoid(N(noise_shift, 1)); several take turns step by step."""
+    """t = sigmoid(N(noise_shift, 1)); each sample has one of them."""
     motion_weight: float = 0.05
     motion_condition: bool = True
     muon: bool = True

@@ -17,7 +17,7 @@ import os
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +74,7 @@ def render_assets(
     plan: RenderPlan,
     captions: Path | None = None,
     animations: Literal["all", "first"] = "all",
+    only: Mapping[str, Sequence[int]] | None = None,
     hide: Sequence[str] = (),
     workers: int | None = None,
     timeout: float = 120.0,
@@ -88,7 +89,7 @@ def render_assets(
     Args:
         inputs: files, folders, lists of paths, Objaverse ids; see `orbit4d.data.sources.find_sources`.
         captions: a table of captions; see `orbit4d.data.captions`.
-        animations: all of each file, or only its first.
+        animations: all of each file, or only its first. only: file name -> its animations that are wanted, where not so.
         hide: mesh names to leave out where they occur, see `orbit4d.assets.gltf.without`.
         workers: processes; None: one a core (on a cluster: one a CPU of it).
         timeout: seconds for loading a file, and for each of its animations. memory_gib: of a process.
@@ -113,6 +114,7 @@ def render_assets(
         out=Path(out).resolve(),
         plan=plan,
         animations=animations,
+        only={name: tuple(wanted) for name, wanted in (only or {}).items()},
         hide=tuple(sorted(set(hide))),
         captions=CaptionTable.load(captions, dict.fromkeys(source.root for source in sources)),
     )
@@ -224,7 +226,7 @@ def _survey(
         }
         keep = [line for line in keep if line.status == "rendered" or not retry_failed]
         stale |= {(source.input, line.animation) for line in lines if line not in keep}
-        if not _complete(keep, settings):
+        if not _complete(keep, source, settings):
             jobs.append(Job(source=source, skip=tuple(line.animation for line in keep if line.animation is not None)))
     if away:
         _LOG.warning(
@@ -266,13 +268,12 @@ def _sample_there(line: Line, out: Path) -> bool:
         raise InputError(f"{path}: cannot be read ({error.strerror}); repair its folder and run again") from error
 
 
-def _complete(lines: Sequence[Line], settings: Settings) -> bool:
+def _complete(lines: Sequence[Line], source: Source, settings: Settings) -> bool:
     if any(line.animation is None for line in lines):
         return True
     if not lines or lines[0].animations is None:
         return False
-    wanted = range(lines[0].animations if settings.animations == "all" else 1)
-    return set(wanted) <= {line.animation for line in lines}
+    return set(settings.wanted(source, lines[0].animations)) <= {line.animation for line in lines}
 
 
 def _remove_temporaries(out: Path) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from ..assets.gltf import ALTERNATIVES, Asset, load_glb, without
@@ -41,8 +41,17 @@ class Settings:
     out: Path
     plan: RenderPlan
     animations: Literal["all", "first"] = "all"
+    only: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """File name -> its animations that are wanted; of a file that is not named, what `animations` says."""
     hide: tuple[str, ...] = ()
     captions: CaptionTable = field(default_factory=CaptionTable)
+
+    def wanted(self, source: Source, count: int) -> list[int]:
+        """Which of a file's `count` animations are rendered."""
+        chosen = self.only.get(PurePosixPath(source.input).name)
+        if chosen is None:
+            return list(range(count if self.animations == "all" else min(count, 1)))
+        return [i for i in range(count) if i in chosen]
 
 
 @dataclass(kw_only=True, frozen=True)
@@ -106,7 +115,7 @@ def render_source(
     asset.metadata = source.facts | asset.metadata
     names = [animation.name for animation in asset.animations]
     known["animations"] = len(names)
-    wanted = [i for i in range(len(names)) if settings.animations == "all" or i == 0]
+    wanted = settings.wanted(source, len(names))
     tell({"opened": {"animations": names, "wanted": wanted}})
     if not names:
         reason = f"{source.input}: has no animation"

@@ -1,7 +1,7 @@
 """The built-in model's training set: every animation of its vocabulary, and toys, rendered by the engine.
 
-The engine renders all animations of the vocabulary's assets; which of them the model is trained on, and what they are
-called, is written as the folder's curation. Rendering goes on where it stopped.
+The engine renders the wanted animations of the vocabulary's assets; which of them the model is trained on, and what they
+are called, is written as the folder's curation. Rendering goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError
 from ..files import atomic_path
 from .plan import RenderPlan
-from .vocabulary import KAYKIT_ANIMATIONS, NAMES, motion_words
+from .vocabulary import HELD_OUT_ANIMATIONS, KAYKIT_ANIMATIONS, NAMES, UNWANTED, motion_words
 from .wordings import combine
 
 PLAN = RenderPlan(size=128, orbits=8, outputs=())
@@ -33,8 +33,11 @@ Chosen = dict[tuple[str, int], Wording]
 """(file name, animation) -> its wording, of the animations that are trained on."""
 
 
-def vocabulary(assets: Path) -> Chosen:
-    """The clips of the built-in vocabulary. Raises InputError when an asset is missing."""
+def vocabulary(assets: Path, *, held_out: bool = False) -> Chosen:
+    """The clips of the built-in vocabulary; with `held_out` those of its assets' animations that are kept for testing.
+
+    Raises InputError when an asset is missing.
+    """
     from ..assets.gltf import load_glb
 
     chosen: Chosen = {}
@@ -48,11 +51,12 @@ def vocabulary(assets: Path) -> Chosen:
         seen = set()
         for index, animation in enumerate(load_glb(path).animations):
             name = animation.name.rsplit("|", 1)[-1]
-            unwanted = file.startswith("kaykit") and name not in KAYKIT_ANIMATIONS
-            if unwanted or name in seen or animation.duration <= 0.05 or "out_of_water" in name.lower():
+            unwanted = name in UNWANTED or (file.startswith("kaykit") and name not in KAYKIT_ANIMATIONS)
+            if unwanted or name in seen or animation.duration <= 0.05:
                 continue
             seen.add(name)
-            chosen[file, index] = Wording(captions=combine(names, motion_words(name)), kind=names[0])
+            if (HELD_OUT_ANIMATIONS.get(file) == name) == held_out:
+                chosen[file, index] = Wording(captions=combine(names, motion_words(name)), kind=names[0])
     return chosen
 
 
@@ -83,11 +87,12 @@ def render_training_set(
     from .engine import render_assets
 
     chosen = vocabulary(assets) if assets is not None else {}
+    only = {file: [animation for name, animation in chosen if name == file] for file, _ in chosen}
     inputs = [assets / file for file in NAMES] if assets is not None else []
     if toy_count:
         chosen |= toys(toy_folder, toy_count)
         inputs.append(toy_folder)
-    render_assets(inputs, out=out, plan=plan, workers=workers)
+    render_assets(inputs, out=out, plan=plan, only=only, workers=workers)
     write_curation(out, chosen)
     return out
 

@@ -1,4 +1,4 @@
-"""The first model's vocabulary: which assets it is trained on, what they are called, and how motions are worded."""
+"""The built-in model's vocabulary: which assets it is trained on, what they are called, and how motions are worded."""
 
 from __future__ import annotations
 
@@ -19,8 +19,38 @@ NAMES: dict[str, list[str]] = {
     "q_monster_Bat.glb": ["a bat", "a purple bat", "a purple cartoon bat"],
     "q_platformer_game_Crab.glb": ["a crab", "a red crab", "a red cartoon crab"],
     "q_easy_enemies_Frog.glb": ["a frog", "a green frog", "a low-poly green frog"],
+    "q_animals_Deer.glb": ["a deer", "a brown deer", "a low-poly deer"],
+    "q_animals_Bull.glb": ["a bull", "a black bull", "a low-poly bull"],
+    "q_animals_Husky.glb": ["a husky", "a dog", "a husky dog", "a low-poly husky"],
+    "q_animals_Donkey.glb": ["a donkey", "a grey donkey", "a low-poly donkey"],
+    "q_cute_fish_YellowTang.glb": ["a yellow tang", "a yellow fish", "a cute yellow fish"],
+    "q_cute_fish_ParrotFish.glb": ["a parrotfish", "a teal fish", "a teal parrotfish with pink spots"],
+    "q_cute_fish_Betta.glb": ["a betta", "a betta fish", "a blue fish with red fins"],
+    "q_cute_fish_Koi.glb": ["a koi", "a red and white koi", "a koi carp"],
+    "kaykit_Barbarian.glb": ["a barbarian", "a cartoon barbarian", "a bearded barbarian with an axe"],
+    "kaykit_Rogue_Hooded.glb": ["a rogue", "a hooded rogue", "a rogue in a green hood"],
+    "q_platformer_game_Enemy.glb": ["a horned monster", "a green monster with horns", "a round horned monster"],
+    "q_platformer_game_Skull.glb": ["a skull", "a hopping skull", "a skull monster"],
+    "raylib_greenman.glb": ["a green man", "a small green man", "a green blob with arms"],
+    "q_platformer_game_Bouncer.glb": ["a spring", "a bouncing spring", "a red spring board"],
 }
 """Asset file -> ways to name it. The first is the plainest."""
+
+HELD_OUT_ANIMATIONS: dict[str, str] = {
+    "q_animals_Deer.glb": "Attack_Kick",
+    "q_animals_Wolf.glb": "Eating",
+    "q_animals_Donkey.glb": "Gallop_Jump",
+    "q_animals_Husky.glb": "Death",
+    "q_cute_fish_Betta.glb": "Attack",
+    "q_cute_fish_Koi.glb": "Swimming_Fast",
+    "kaykit_Barbarian.glb": "Jump_Full_Short",
+    "kaykit_Rogue_Hooded.glb": "Cheer",
+    "q_platformer_game_Skull.glb": "Dance",
+    "q_platformer_game_Enemy.glb": "Yes",
+    "q_platformer_game_Character.glb": "Duck",
+    "raylib_robot.glb": "Robot_Punch",
+}
+"""Asset -> an animation that is never trained on, though another asset is trained on its motion: to test composition."""
 
 KAYKIT_ANIMATIONS = [
     "Walking_A",
@@ -40,10 +70,13 @@ KAYKIT_ANIMATIONS = [
 ]
 """KayKit characters hold 76 animations; these 14 are used so that one asset does not outweigh the others."""
 
+UNWANTED = ("Jump_Idle", "Jump_Land", "Out_Of_Water", "0_pose")
+"""Animations that are part of another, or in which nothing moves."""
+
 _WORDINGS: dict[str, list[str]] = {
     "leaping": ["leaping", "galloping and jumping"],
-    "running with a gun": ["aiming"],
-    "walking with a gun": ["aiming"],
+    "running with a gun": ["running and aiming"],
+    "walking with a gun": ["walking and aiming"],
     "aiming a gun": ["aiming"],
     "shooting": ["aiming"],
     "chopping": ["attacking with a sword", "attacking"],

@@ -72,10 +72,14 @@ class Denoiser(ModelMixin, ConfigMixin):
         relative: str = "none",
         lift: int = 0,
         lift_blocks: tuple[int, ...] = (),
+        prediction: str = "flow",
     ) -> None:
         """Geometry of the spatial stream: `rays` gives it absolute Pluecker rays and azimuths; `relative` "camera" or "ray" lets
-        its attention across frames see relative poses; `lift` > 0 is the channels of a volume after each of `lift_blocks`."""
+        its attention across frames see relative poses; `lift` > 0 is the channels of a volume after each of `lift_blocks`.
+        `prediction` says what the output means, "flow", "v" or "x0"; see `objective`."""
         super().__init__()
+        if prediction not in ("flow", "v", "x0"):
+            raise ValueError(f'prediction must be "flow", "v" or "x0", got {prediction!r}')
         if relative not in ("none", "camera", "ray"):
             raise ValueError(f'relative must be "none", "camera" or "ray", got {relative!r}')
         grid = latent_size // patch

@@ -1,0 +1,264 @@
+"""What the denoiser trains on: random (view, time) pairs of clips whose latents are in memory, with random conditions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..cameras import Cameras
+from ..data.latent_set import load_latents, open_latents
+from ..data.sample_set import log_motion
+from ..errors import InputError
+from .denoiser import Conditions, token_rays
+from .text import MAX_TOKENS, encode_text
+
+
+@dataclass(kw_only=True)
+class BatchConfig:
+    """How batches are drawn. Shares are probabilities of a sample unless they say otherwise."""
+
+    batch: int = 16
+    frames: int = 7
+    """Random frames of a clip in each sample, references included; the model itself takes any number."""
+    static_share: float = 0.2
+    """Share of each batch that are static orbits, with the temporal stream closed."""
+    main_orbit_share: float = 0.6
+    """Of the moving samples: drawn from the orbit the model is asked for; the rest are any (view, time) pairs."""
+    toy_share: float = 0.12
+    drop_text: float = 0.1
+    drop_motion: float = 0.3
+    drop_all: float = 0.08
+    """No condition at all: the null branch of guidance."""
+    image_share: float = 0.3
+    """One clean frame at time 0, half of them at view 0, the others anywhere; one in four at another time."""
+    several_share: float = 0.15
+    """Two to four clean frames at any pairs: what later orbits are given of the first."""
+    video_share: float = 0.1
+    """Two to five clean frames of one view at several times."""
+    static_3d_share: float = 0.15
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.frames < 2:
+            raise InputError(f"training: expected batch >= 1 and frames >= 2, got {self.batch} and {self.frames}")
+        if self.image_share + self.several_share + self.video_share > 1:
+            raise InputError("training: the shares of image, several and video references add up to more than 1")
+
+
+class LatentSet:
+    """Cached latents with their (view, time) pairs, sampled without a data loader: everything is in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        store = open_latents(folder)
+        clips = [load_latents(file) for file in store.files]
+        self.clips: list[dict] = [clip.meta for clip in clips]
+        self.latents = torch.cat([clip.latents for clip in clips])
+        pairs_of = [torch.tensor(clip.pairs) for clip in clips]
+        pairs = torch.cat(pairs_of)
+        self.clip_ids = torch.arange(len(clips)).repeat_interleave(torch.tensor([len(p) for p in pairs_of]))
+        count = len(self.clips[0]["times"])
+        for file, clip in zip(store.files, self.clips, strict=True):
+            _check_grid(file, clip, first=self.clips[0])
+        self.index = torch.full((len(clips), count, count), -1)
+        self.index[self.clip_ids, pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs))
+        for index, clip in zip(self.index, self.clips, strict=True):
+            views = len(clip["camera_to_world"])
+            index[views:] = index[: count - views]  # an orbit's last view is its first
+        everywhere = torch.arange(count)
+        static_times = torch.tensor([int(clip.get("static_time", 0)) for clip in self.clips])
+        # Of all views one time, even where some have a frame at time 0 as well: a static orbit shows one moment.
+        self.still = self.index[torch.arange(len(clips)), :, static_times]
+        """(clips, views) latents of the static orbit. `index` (clips, views, times) those of what was rendered, -1 else."""
+        for missing in ((self.index[:, everywhere, everywhere] < 0), (self.still < 0)):
+            if bool(missing.any()):
+                file = store.files[int(missing.any(dim=1).nonzero()[0])]
+                raise InputError(
+                    f"{file}: lacks frames of the orbit or of the static orbit, which the denoiser trains on; render them"
+                )
+        self.count = count
+        self.rows = [torch.nonzero(self.clip_ids == i)[:, 0] for i in range(len(self.clips))]
+        self.pairs = pairs
+        log_m = torch.tensor([log_motion(c["motion_magnitude"]) for c in self.clips])
+        self.log_m_mean = float(log_m.mean())
+        self.log_m_std = float(log_m.std()) if len(log_m) > 1 and float(log_m.std()) > 0 else 1.0
+        self.motion = (log_m - self.log_m_mean) / self.log_m_std
+        self.log_m_quantiles = torch.quantile(log_m, torch.linspace(0, 1, 21)).tolist()
+        kinds = [str(c["kind"] or "") for c in self.clips]
+        toy = torch.tensor([kind.startswith("toy ") for kind in kinds])
+        self.toys, self.real = toy.nonzero()[:, 0], (~toy).nonzero()[:, 0]
+        counts = Counter(kinds)
+        self.weights = torch.tensor([counts[kind] ** -0.5 for kind in kinds])
+        self.vocabulary = sorted(set(kinds) - {""})
+        self.static_times = static_times
+        self.times = torch.tensor(self.clips[0]["times"])
+        self.camera_rays, self.camera_set = self._camera_sets()
+        self.rays = self.camera_rays[0]
+        self.m_scale = self._latent_motion_scale()
+
+    def _camera_sets(self) -> tuple[Tensor, Tensor]:
+        """Token rays (sets, views, h, w, 6) of the different orbits that the clips were rendered from, and each clip's set."""
+        sets: dict[bytes, int] = {}
+        rays, which = [], []
+        for clip in self.clips:
+            views = torch.arange(self.count) % len(clip["camera_to_world"])
+            cameras = Cameras(
+                camera_to_world=clip["camera_to_world"][views],
+                intrinsics=clip["intrinsics"][views],
+                width=clip["width"],
+                height=clip["height"],
+            )
+            relative = cameras.resized(1, 1).intrinsics
+            name = cameras.camera_to_world.numpy().tobytes() + relative.numpy().tobytes()
+            if name not in sets:
+                sets[name] = len(rays)
+                rays.append(token_rays(cameras, self.latents.shape[-1] // 2))
+            which.append(sets[name])
+        return torch.stack(rays), torch.tensor(which)
+
+    def rays_of(self, clip: int, views: Tensor) -> Tensor:
+        """(f, h, w, 6) token rays of these views of a clip, from the cameras that it was rendered from."""
+        return self.camera_rays[self.camera_set[clip], views]
+
+    @property
+    def prompts(self) -> dict[str, list[str]]:
+        """The plainest caption of each clip, distinct and sorted, by kind."""
+        found: dict[str, set[str]] = {}
+        for clip in self.clips:
+            if clip["kind"] and clip["captions"]:
+                found.setdefault(str(clip["kind"]), set()).add(str(clip["captions"][0]))
+        return {kind: sorted(captions) for kind, captions in sorted(found.items())}
+
+    def pair_index(self, clip: int, views: Tensor, times: Tensor) -> Tensor:
+        """Rows of `latents` of these pairs of a clip; where a view's static frame is all there is at that time, that one."""
+        found = self.index[clip, views, times]
+        return torch.where(found >= 0, found, self.still[clip, views])
+
+    def _latent_motion_scale(self) -> float:
+        """Mean m_latent over the main orbits: the unit of L_mr."""
+        i = torch.arange(self.count)
+        values = [
+            (self.latents[n[i, i]].float() - self.latents[s].float()).square().mean()
+            for n, s in zip(self.index, self.still, strict=True)
+        ]
+        return float(torch.stack(values).mean())
+
+
+def _check_grid(file: Path, clip: dict, *, first: dict) -> None:
+    """Raises InputError unless the clip lies on an orbit's grid with the same times as the first, and m is known."""
+    views, times = len(clip["camera_to_world"]), clip["times"]
+    if views not in (len(times) - 1, len(times)):
+        raise InputError(
+            f"{file}: {views} views and {len(times)} times are no orbit's; the denoiser trains on samples of "
+            "`orbit4d data render` and on Diffusion4D's"
+        )
+    if len(times) != len(first["times"]) or max(abs(a - b) for a, b in zip(times, first["times"], strict=True)) > 1e-4:
+        raise InputError(
+            f"{file}: its {len(times)} times differ from the {len(first['times'])} of others; render all with one --frames"
+        )
+    still = clip.get("static_time", 0)
+    if not isinstance(still, int) or not 0 <= still < len(times):
+        raise InputError(f"{file}: expected a time's index as its `static_time`, got {still!r:.40}; encode again")
+    if clip["motion_magnitude"] is None:
+        raise InputError(f"{file}: its motion magnitude is not known; delete it and encode again")
+
+
+def sample_batch(
+    data: LatentSet, config: BatchConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Conditions, Tensor]:
+    """One batch: x0 (b, f, c, h, w), static targets of the same views (b, f, c, h, w), conditions, reference mask (b, f)."""
+
+    def chance(share: float) -> bool:
+        return bool(torch.rand((), generator=generator) < share)
+
+    x0, still, rays, times, prompts, motion, static_mode, static_mask, counts = [], [], [], [], [], [], [], [], []
+    static_count = round(config.static_share * config.batch)  # the same in every batch: shapes stay constant
+    for i in range(config.batch):
+        toy = chance(config.toy_share)
+        pool = data.toys if len(data.toys) and (toy or not len(data.real)) else data.real
+        clip = int(pool[torch.multinomial(data.weights[pool], 1, generator=generator)])
+        frozen, null = i < static_count, chance(config.drop_all)
+        v, j = _references(data, clip, config, frozen, generator)
+        v, j = (v[:0], j[:0]) if null else (v, j)
+        wanted_v, wanted_j = _targets(data, clip, config, frozen, config.frames - len(v), generator)
+        counts.append(len(v))
+        v, j = torch.cat([v, wanted_v]), torch.cat([j, wanted_j])
+        still.append(data.latents[data.still[clip, v]])
+        x0.append(still[-1] if frozen else data.latents[data.pair_index(clip, v, j)])
+        rays.append(data.rays_of(clip, v))
+        times.append(j)
+        wordings = data.clips[clip]["captions"]
+        word = wordings[int(torch.randint(len(wordings), (), generator=generator))] if wordings else ""
+        prompts.append("" if chance(config.drop_text) or null else word)
+        unknown = chance(config.drop_motion) or frozen or null
+        motion.append(float("nan") if unknown else float(data.motion[clip]))
+        static_mode.append(frozen)
+        static_mask.append(chance(config.static_3d_share) and not frozen and not null)
+    time = torch.stack(times)
+    text, text_mask = encode_text(prompts, pad_to=MAX_TOKENS)
+    reference = torch.arange(config.frames) < torch.tensor(counts)[:, None]
+    still_latents = torch.stack(still).float()
+    conditions = Conditions(
+        plucker=torch.stack(rays),
+        times=data.times[time],
+        text=text,
+        text_mask=text_mask,
+        motion=torch.tensor(motion),
+        static_latents=still_latents,
+        static_mask=torch.tensor(static_mask),
+        reference=reference,
+        static_mode=torch.tensor(static_mode),
+    )
+    return torch.stack(x0).float(), still_latents, conditions, reference
+
+
+def _references(
+    data: LatentSet, clip: int, config: BatchConfig, frozen: bool, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The (view, time) pairs of a sample's clean frames: none, one, several, or a video's."""
+    most = config.frames - 1
+    draw = float(torch.rand((), generator=generator))
+
+    def integer(low: int, high: int) -> int:
+        return int(torch.randint(low, high + 1, (), generator=generator))
+
+    if draw < config.image_share:
+        view = 0 if integer(0, 1) else integer(0, data.count - 1)
+        if frozen:
+            return torch.tensor([view]), torch.tensor([0])
+        if integer(0, 3):
+            return torch.tensor([view]), data.static_times[clip][None]
+        return _rendered(data, clip, 1, generator)
+    draw -= config.image_share
+    if draw < config.several_share:
+        count = integer(min(2, most), min(4, most))
+        if frozen:
+            views = torch.randperm(data.count, generator=generator)[:count]
+            return views, torch.zeros_like(views)
+        return _rendered(data, clip, count, generator)
+    if draw - config.several_share < config.video_share and not frozen:
+        view = 0 if integer(0, 1) else integer(0, data.count - 1)
+        seen = (data.index[clip, view] >= 0).nonzero()[:, 0]
+        times = seen[torch.randperm(len(seen), generator=generator)[: integer(min(2, most), min(5, most))]]
+        return torch.full_like(times, view), times
+    return torch.zeros(0, dtype=torch.long), torch.zeros(0, dtype=torch.long)
+
+
+def _targets(
+    data: LatentSet, clip: int, config: BatchConfig, frozen: bool, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(data.count, generator=generator)[:count]
+    if frozen:
+        return order, torch.zeros_like(order)
+    if torch.rand((), generator=generator) < config.main_orbit_share:
+        return order, order
+    return _rendered(data, clip, count, generator)
+
+
+def _rendered(data: LatentSet, clip: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """`count` of a clip's pairs, at random."""
+    rows = data.rows[clip]
+    picked = data.pairs[rows[torch.randperm(len(rows), generator=generator)[:count]]]
+    return picked[:, 0], picked[:, 1]

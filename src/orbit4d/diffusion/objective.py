@@ -1,0 +1,104 @@
+"""What the denoiser is trained to say of a noisy latent, and the loss.
+
+    flow, x0:  x_t = (1 - t) x_0 + t eps                        (rectified flow)
+    v:         x_t = cos(pi t / 2) x_0 + sin(pi t / 2) eps      (variance preserving)
+
+The network's output is the velocity eps - x_0 ("flow"), cos(pi t / 2) eps - sin(pi t / 2) x_0 ("v") or x_0 itself ("x0", whose
+loss is that of the velocity it implies).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from .denoiser import Conditions
+
+Prediction = Literal["flow", "v", "x0"]
+SMALLEST_T = 0.05
+"""Below this noise level the velocity of an x0-prediction is divided by no less: the loss would explode."""
+
+
+def add_noise(x0: Tensor, noise: Tensor, t: Tensor, prediction: Prediction) -> Tensor:
+    """x_t for clean latents and noise (b, f, c, h, w) at levels t (b, f) in [0, 1]."""
+    level = t[:, :, None, None, None]
+    if prediction == "v":
+        return torch.cos(level * (math.pi / 2)) * x0 + torch.sin(level * (math.pi / 2)) * noise
+    return (1 - level) * x0 + level * noise
+
+
+def clean_estimate(noisy: Tensor, output: Tensor, t: Tensor, prediction: Prediction) -> Tensor:
+    """x0_hat (b, f, c, h, w) from the network's output for x_t at levels t (b, f)."""
+    level = t[:, :, None, None, None]
+    match prediction:
+        case "flow":
+            return noisy - level * output
+        case "v":
+            return torch.cos(level * (math.pi / 2)) * noisy - torch.sin(level * (math.pi / 2)) * output
+        case "x0":
+            return output
+
+
+def prediction_error(
+    output: Tensor, *, x0: Tensor, noise: Tensor, noisy: Tensor, t: Tensor, prediction: Prediction
+) -> Tensor:
+    """Squared error of the output against what it should be, averaged over each frame: (b, f)."""
+    level = t[:, :, None, None, None]
+    match prediction:
+        case "flow":
+            wanted = noise - x0
+        case "v":
+            wanted = torch.cos(level * (math.pi / 2)) * noise - torch.sin(level * (math.pi / 2)) * x0
+        case "x0":
+            output, wanted = (noisy - output) / level.clamp_min(SMALLEST_T), noise - x0
+    return (output - wanted).square().mean((2, 3, 4))
+
+
+def noise_levels(reference: Tensor, shifts: tuple[float, ...], generator: torch.Generator) -> Tensor:
+    """t (b, f): one level a sample, sigmoid(N(shift, 1)) with one of `shifts` at random; 0 on reference frames (b, f)."""
+    b = len(reference)
+    which = torch.randint(len(shifts), (b,), generator=generator)
+    level = torch.sigmoid(torch.tensor(shifts)[which] + torch.randn(b, generator=generator))
+    return torch.where(reference, 0.0, level[:, None])
+
+
+def losses(
+    model: nn.Module,
+    x0: Tensor,
+    still: Tensor,
+    c: Conditions,
+    reference: Tensor,
+    *,
+    noise_shift: tuple[float, ...],
+    m_scale: float,
+    generator: torch.Generator,
+    prediction: Prediction = "flow",
+    bf16: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """(diffusion loss, L_mr) of one batch; reference frames are given clean and not scored.
+
+    L_mr = (1 - t) ( m_latent(x0_hat) - m_latent(x_0) )^2 / m_scale^2, with m_latent the mean squared difference to `still`,
+    the same views frozen (Diffusion4D). All tensors on one device; the generator's draws are made on its own.
+    """
+    device = x0.device
+    t = noise_levels(reference.to(generator.device), noise_shift, generator).to(device)
+    noise = torch.randn(x0.shape, generator=generator, device=generator.device).to(device)
+    noisy = add_noise(x0, noise, t, prediction)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        output = model(noisy, t, c)
+    output = output.float()
+    scored = (~reference).float()
+    error = prediction_error(output, x0=x0, noise=noise, noisy=noisy, t=t, prediction=prediction)
+    loss = (error * scored).sum() / scored.sum()
+    estimate = clean_estimate(noisy, output, t, prediction)
+
+    def m_latent(x: Tensor) -> Tensor:
+        return ((x - still).square().mean((2, 3, 4)) * scored).sum(1) / scored.sum(1)
+
+    moving = torch.ones(len(x0), device=device) if c.static_mode is None else (~c.static_mode).float()
+    sample_t = t.max(dim=1).values
+    gap = ((m_latent(estimate) - m_latent(x0)) / m_scale).square().clamp(max=25.0)
+    return loss, ((1 - sample_t) * moving * gap).mean()
