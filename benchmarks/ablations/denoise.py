@@ -9,6 +9,7 @@ line per finished run is appended to OUT/rows.jsonl; finished runs are skipped, 
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,8 @@ from variants import VARIANTS, Variant
 
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
 from orbit4d.diffusion.batches import LatentSet
-from orbit4d.diffusion.objective import losses
+from orbit4d.diffusion.denoiser import Conditions, Denoiser
+from orbit4d.diffusion.objective import SMALLEST_T, clean_estimate, losses
 from orbit4d.diffusion.training import EMA, Log, Optimizers, learning_rate_factor, load_checkpoint, save_checkpoint
 from orbit4d.errors import InputError
 
@@ -42,15 +44,24 @@ class Arguments:
     threads: int = 2
 
 
-class PredictsX0(nn.Module):
-    """A network whose output is read as the clean latents; calls give velocities all the same."""
+class AsVelocity(nn.Module):
+    """A network of any prediction, asked for the flow velocity at flow noise levels, so that all are scored alike."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Denoiser) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, x: Tensor, t: Tensor, c) -> Tensor:
-        return (x - self.network(x, t, c)) / t[:, :, None, None, None].clamp_min(0.05)
+    def forward(self, x: Tensor, t: Tensor, c: Conditions) -> Tensor:
+        prediction = self.network.config["prediction"]
+        if prediction == "flow":
+            return self.network(x, t, c)
+        level = t[:, :, None, None, None]
+        if prediction == "x0":
+            return (x - self.network(x, t, c)) / level.clamp_min(SMALLEST_T)
+        own = torch.atan2(t, 1 - t) * (2 / math.pi)  # the level of equal signal to noise
+        scaled = x / (level.square() + (1 - level).square()).sqrt()
+        clean = clean_estimate(scaled, self.network(scaled, own, c), own, "v")
+        return (x - clean) / level.clamp_min(SMALLEST_T)
 
 
 def main(a: Arguments) -> None:
@@ -84,12 +95,11 @@ def run(name: str, seed: int, a: Arguments, data: LatentSet, split: Split, decod
     variant = VARIANTS[name]
     torch.manual_seed(seed)
     network = variant.build()
-    model = PredictsX0(network) if variant.predict_x0 else network
     folder = a.out / f"{a.task}-{name.replace(', ', '_').replace(' ', '_')}-{a.steps}-{seed}"
     folder.mkdir(exist_ok=True)
-    seconds = train(model, variant, seed, folder, round(a.steps * variant.step_share), a.task, data, split)
+    seconds = train(network, variant, seed, folder, round(a.steps * variant.step_share), a.task, data, split)
     started = time.monotonic()
-    scores = evaluate(model.eval(), data, split, a.task, decoder)
+    scores = evaluate(AsVelocity(network).eval(), data, split, a.task, decoder)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     curve = {line["step"]: line["flow"] for line in log}  # a resumed run logs some steps twice: the last line counts
     return {
@@ -107,7 +117,7 @@ def run(name: str, seed: int, a: Arguments, data: LatentSet, split: Split, decod
 
 
 def train(
-    model: nn.Module, variant: Variant, seed: int, folder: Path, steps: int, task: Task, data: LatentSet, split: Split
+    model: Denoiser, variant: Variant, seed: int, folder: Path, steps: int, task: Task, data: LatentSet, split: Split
 ) -> float:
     """Leaves the EMA weights in `model`; returns the seconds of training."""
     ema, optimizers = EMA(model, 0.99), Optimizers(model, lr=variant.lr, muon=variant.muon)
@@ -127,6 +137,7 @@ def train(
             conditions,
             reference,
             noise_shift=variant.noise_shift,
+            prediction=model.config["prediction"],
             m_scale=data.m_scale,
             generator=noise,
         )

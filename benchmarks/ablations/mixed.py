@@ -55,10 +55,15 @@ class MixedDenoiser(Denoiser):
         gate = moving[:, None, None].expand(b, f, 1)
         condition = torch.cat([noise, camera_features(c.plucker), time.to(x.dtype), gate, flag], dim=-1)
         vector, modulation = self.spatial.conditioned(condition, pooled, self._motion(c, b, x) * moving[:, None])
-        context, masks = self.spatial.context(text), self._masks(c, text_mask, f)
+        context, masks, pose = self.spatial.context(text), self._masks(c, text_mask, f), self._pose(c.plucker)
         for i, block in enumerate(self.spatial.blocks):
             per_frame = i % 2 == 0
-            z = block(z, modulation, context, masks["frame" if per_frame else "spatial"], per_frame=per_frame)
+            z = block(
+                z, modulation, context, masks["frame" if per_frame else "spatial"], per_frame=per_frame, pose=pose
+            )
+            if str(i) in self.lifts:
+                lift = self.lifts[str(i)]
+                z = lift(z, lift.points(c.plucker), None)  # type: ignore[operator]
         return self.unpatchify(self.spatial.output(z, vector))
 
     def _motion(self, c: Conditions, b: int, x: Tensor) -> Tensor:

@@ -21,7 +21,6 @@ class Variant:
     model: dict[str, Any] = field(default_factory=dict)
     mixed: bool = False
     """One stream that sees every condition, in place of two."""
-    predict_x0: bool = False
     batch: int = 4
     frames: int = 7
     """Frames of a sample, its reference included."""
@@ -47,7 +46,18 @@ def lifted(*blocks: int) -> dict[str, Any]:
     return {"lift": 16, "lift_blocks": blocks}
 
 
+BEST = lifted(1) | {"relative": "camera"}
+BOTH = (0.8, 3.0)
+
 VARIANTS = {
+    "best": Variant(question="recipe", model=BEST, noise_shift=BOTH),
+    "best, x0": Variant(question="recipe", model=BEST | {"prediction": "x0"}, noise_shift=BOTH),
+    "best, v": Variant(question="recipe", model=BEST | {"prediction": "v"}, noise_shift=BOTH),
+    "best, AdamW": Variant(question="recipe", model=BEST, noise_shift=BOTH, muon=False),
+    "best, learning rate 6e-3": Variant(question="recipe", model=BEST, noise_shift=BOTH, lr=6e-3),
+    "best, no motion condition": Variant(question="streams", model=BEST, noise_shift=BOTH, motion_condition=False),
+    "best, no motion loss": Variant(question="streams", model=BEST, noise_shift=BOTH, motion_weight=0.0),
+    "best, mixed": Variant(question="streams", model=BEST | {"spatial_width": 76}, noise_shift=BOTH, mixed=True),
     "base": Variant(question="base"),
     "camera": Variant(question="geometry", model={"relative": "camera"}),
     "camera, no rays": Variant(question="geometry", model={"relative": "camera", "rays": False}),
@@ -62,7 +72,7 @@ VARIANTS = {
     "noise 0.8 and 3": Variant(question="noise", noise_shift=(0.8, 3.0)),
     "noise 1.6": Variant(question="noise", noise_shift=(1.6,)),
     "noise 4": Variant(question="noise", noise_shift=(4.0,)),
-    "x0": Variant(question="noise", predict_x0=True),
+    "x0": Variant(question="noise", model={"prediction": "x0"}),
     "mixed": Variant(question="streams", mixed=True, model={"spatial_width": 76}),
     "no motion condition": Variant(question="streams", motion_condition=False),
     "no motion loss": Variant(question="streams", motion_weight=0.0),
