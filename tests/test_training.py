@@ -145,7 +145,7 @@ def test_batches_cover_orbits_static_orbits_and_references(latents):
 
 def test_every_frame_of_a_batch_is_the_one_its_camera_and_time_say(latents):
     data = LatentSet(latents)
-    config = _config(batch=8, frames=6, static_share=0.25, several_share=0.4, image_share=0.4)
+    config = _config(batch=8, frames=6, static_share=0.25, several_share=0.4, image_share=0.4, still_share=0)
     x0, still, c, _ = sample_batch(data, config, torch.Generator().manual_seed(1))
     for sample in range(8):
         for frame in range(6):
@@ -160,6 +160,16 @@ def test_every_frame_of_a_batch_is_the_one_its_camera_and_time_say(latents):
                     candidates += [int(row) for row in rows if row >= 0]
             assert any(torch.equal(data.latents[row].float(), x0[sample, frame]) for row in candidates)
             assert any(torch.equal(data.latents[row].float(), still[sample, frame]) for row in data.still.flatten())
+
+
+def test_a_still_life_is_named_by_the_least_motion(latents):
+    data = LatentSet(latents)
+    config = _config(batch=8, frames=6, static_share=0.25, still_share=1.0, drop_all=0)
+    x0, still, c, _ = sample_batch(data, config, torch.Generator().manual_seed(1))
+    moving = ~c.static_mode
+    assert torch.equal(x0, still) and (c.times[moving].max(1).values > 0).all()
+    torch.testing.assert_close(c.motion[moving], torch.full((6,), data.still_motion))
+    assert data.still_motion < data.motion.min() and data.log_m_quantiles[0] < data.log_m_quantiles[1]
 
 
 def test_bad_batches_are_refused():

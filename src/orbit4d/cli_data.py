@@ -72,6 +72,7 @@ def render(
     elevation: float = 0.0,
     fit: Literal["swept", "t0"] = "swept",
     loop: Literal["loop", "once", "clamp"] = "loop",
+    amplitude: float = 1.0,
     supersample: int = 2,
     animations: Literal["all", "first"] = "all",
     captions: OptionalFile = None,
@@ -109,6 +110,7 @@ def render(
         elevation: Height of the cameras in degrees above the horizon.
         fit: swept: the sphere that the whole motion sweeps fills the frame. t0: the largest side at time 0 is 1.
         loop: loop: whole repetitions of a short animation. once: exactly one. clamp: 23/24 s at its own speed.
+        amplitude: Size of the motion, 0 (none) to 2; 1 is as authored. The pose at time 0 and the framing stay.
         supersample: Samples along the side of a pixel; 1 is quicker and has jagged edges.
         animations: All animations of a file, or only its first.
         captions: Table of captions (.tsv, .csv or .json); what lies beside the assets is found by itself.
@@ -137,6 +139,7 @@ def render(
         fit=fit,
         loop=loop,
         seed=seed,
+        amplitude=amplitude,
     )
     summary = render_assets(
         inputs,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ..assets.amplitude import with_amplitude
 from ..assets.gltf import Asset
 from .lighting import Lighting
+from .placement import place
 from .plan import Pair, RenderPlan
 from .render import Frame, Renderer, iter_grid
 from .renderer import FAR
@@ -38,6 +40,10 @@ class Drawer:
         """One animation; `seed` decides its light where the plan's is random. Raises InputError for what cannot be posed."""
         plan, pairs = self.plan, self.plan.pairs()
         lighting = Lighting.random(seed) if plan.light == "random" else Lighting()
+        placement = place(asset, animation, fit=plan.fit, loop=plan.loop, root_motion=plan.root_motion)
+        if plan.amplitude != 1:
+            asset = with_amplitude(asset, plan.amplitude)
+            placement = replace(placement, drift=plan.amplitude * placement.drift)
         drawn = iter_grid(
             asset,
             cameras=plan.cameras(),
@@ -45,9 +51,8 @@ class Drawer:
             pairs=pairs,
             animation=animation,
             size=plan.size,
-            fit=plan.fit,
+            placement=placement,
             loop=plan.loop,
-            root_motion=plan.root_motion,
             lighting=lighting,
             outputs=plan.outputs,
             supersample=plan.supersample,

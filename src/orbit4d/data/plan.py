@@ -38,6 +38,7 @@ class RenderPlan:
         outputs: what is stored besides RGBA.
         light: ``studio`` is one fixed light; ``random`` draws one per animation, from its key and `seed`.
         fit, loop, root_motion: as in `orbit4d.data.render`.
+        amplitude: of the motion, relative to the pose at time 0 (`orbit4d.assets.amplitude`); the framing stays that of 1.
     """
 
     frames: int = 24
@@ -55,6 +56,7 @@ class RenderPlan:
     loop: Literal["loop", "once", "clamp"] = "loop"
     root_motion: Literal["auto", "keep", "remove"] = "auto"
     seed: int = 0
+    amplitude: float = 1.0
 
     def __post_init__(self) -> None:
         ranges: list[tuple[str, float, float]] = [
@@ -68,9 +70,10 @@ class RenderPlan:
             ("rows", 1, self.frames),
             ("columns", 1, self.frames - 1),
             ("seed", 0, 2**63 - 1),
+            ("amplitude", 0, 2),
         ]
         for name, low, high in ranges:
-            whole = name not in ("radius", "elevation", "fov")
+            whole = name not in ("radius", "elevation", "fov", "amplitude")
             if whole and not isinstance(getattr(self, name), int):
                 raise InputError(f"--{name}: expected a whole number, got {getattr(self, name)!r}")
             if not low <= getattr(self, name) <= high:
@@ -115,13 +118,16 @@ class RenderPlan:
         return list(dict.fromkeys(out))
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"outputs": list(self.outputs)}
+        values = asdict(self) | {"outputs": list(self.outputs)}
+        if self.amplitude == 1:  # plans from before there was a choice keep their digest
+            del values["amplitude"]
+        return values
 
     @staticmethod
     def from_json(values: Any, *, source: str) -> RenderPlan:
         """The plan that `to_json` wrote. Raises InputError, naming `source`, for anything else."""
         known = {f.name for f in fields(RenderPlan)}
-        if not isinstance(values, dict) or set(values) != known:
+        if not isinstance(values, dict) or set(values) | {"amplitude"} != known:
             raise InputError(
                 f"{source}: expected the settings {', '.join(sorted(known))}; render again into a new folder"
             )

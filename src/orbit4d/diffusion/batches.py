@@ -16,6 +16,9 @@ from ..errors import InputError
 from .denoiser import Conditions, token_rays
 from .text import MAX_TOKENS, encode_text
 
+STILL_BELOW = 1.0
+"""How far the log m that stands for no motion lies below the least of all clips."""
+
 
 @dataclass(kw_only=True)
 class BatchConfig:
@@ -40,6 +43,8 @@ class BatchConfig:
     video_share: float = 0.1
     """Two to five clean frames of one view at several times."""
     static_3d_share: float = 0.15
+    still_share: float = 0.05
+    """Of the moving samples: time runs, nothing moves, and the motion condition is the least there is."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.frames < 2:
@@ -86,6 +91,9 @@ class LatentSet:
         self.log_m_std = float(log_m.std()) if len(log_m) > 1 and float(log_m.std()) > 0 else 1.0
         self.motion = (log_m - self.log_m_mean) / self.log_m_std
         self.log_m_quantiles = torch.quantile(log_m, torch.linspace(0, 1, 21)).tolist()
+        self.log_m_quantiles[0] -= STILL_BELOW
+        self.still_motion = (self.log_m_quantiles[0] - self.log_m_mean) / self.log_m_std
+        """The motion condition of what does not move at all: quantile 0."""
         kinds = [str(c["kind"] or "") for c in self.clips]
         toy = torch.tensor([kind.startswith("toy ") for kind in kinds])
         self.toys, self.real = toy.nonzero()[:, 0], (~toy).nonzero()[:, 0]
@@ -180,20 +188,21 @@ def sample_batch(
         pool = data.toys if len(data.toys) and (toy or not len(data.real)) else data.real
         clip = int(pool[torch.multinomial(data.weights[pool], 1, generator=generator)])
         frozen, null = i < static_count, chance(config.drop_all)
+        still_life = not frozen and not null and chance(config.still_share)
         v, j = _references(data, clip, config, frozen, generator)
         v, j = (v[:0], j[:0]) if null else (v, j)
         wanted_v, wanted_j = _targets(data, clip, config, frozen, config.frames - len(v), generator)
         counts.append(len(v))
         v, j = torch.cat([v, wanted_v]), torch.cat([j, wanted_j])
         still.append(data.latents[data.still[clip, v]])
-        x0.append(still[-1] if frozen else data.latents[data.pair_index(clip, v, j)])
+        x0.append(still[-1] if frozen or still_life else data.latents[data.pair_index(clip, v, j)])
         rays.append(data.rays_of(clip, v))
         times.append(j)
         wordings = data.clips[clip]["captions"]
         word = wordings[int(torch.randint(len(wordings), (), generator=generator))] if wordings else ""
         prompts.append("" if chance(config.drop_text) or null else word)
-        unknown = chance(config.drop_motion) or frozen or null
-        motion.append(float("nan") if unknown else float(data.motion[clip]))
+        unknown = (chance(config.drop_motion) and not still_life) or frozen or null
+        motion.append(float("nan") if unknown else data.still_motion if still_life else float(data.motion[clip]))
         static_mode.append(frozen)
         static_mask.append(chance(config.static_3d_share) and not frozen and not null)
     time = torch.stack(times)
