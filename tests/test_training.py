@@ -123,7 +123,7 @@ def test_denoiser_learns(latents, tmp_path):
 def test_batches_cover_orbits_static_orbits_and_references(latents):
     data = LatentSet(latents)
     generator = torch.Generator().manual_seed(0)
-    config = _config(batch=8, frames=7, static_share=0.5, several_share=0.3, video_share=0.3)
+    config = _config(batch=8, frames=7, static_share=0.5, several_share=0.25, video_share=0.5, image_share=0.2)
     counts, seen_static, seen_dropped, videos = set(), False, False, 0
     for _ in range(12):
         x0, still, c, reference = sample_batch(data, config, generator)
