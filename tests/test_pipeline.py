@@ -45,7 +45,7 @@ class Double:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Double:
     double = Double()
-    monkeypatch.setattr("orbit4d.diffusion.pipeline.Orbit4DPipeline.from_pretrained", lambda folder=None: double)
+    monkeypatch.setattr("orbit4d.diffusion.pipeline.Orbit4DPipeline.from_pretrained", lambda name=None: double)
     return double
 
 

@@ -7,7 +7,6 @@ import shutil
 
 import pytest
 import torch
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
 
 from orbit4d.cameras import Orbit
@@ -15,6 +14,7 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
 from orbit4d.diffusion.denoiser import Denoiser
 from orbit4d.diffusion.pipeline import BUILT_IN, Orbit4DPipeline
+from orbit4d.diffusion.schedulers import make_scheduler
 from orbit4d.errors import InputError
 
 QUICK = {"steps": 2, "progress": False, "orbit": Orbit(frames=4)}
@@ -30,9 +30,7 @@ def pipe() -> Orbit4DPipeline:
         for parameter in denoiser.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     motion = {"log_m_mean": -5.0, "log_m_std": 1.0, "log_m_quantiles": torch.linspace(-8, -2, 21).tolist()}
-    return Orbit4DPipeline(
-        autoencoder=autoencoder, denoiser=denoiser, scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0), motion=motion
-    )
+    return Orbit4DPipeline(autoencoder=autoencoder, denoiser=denoiser, scheduler=make_scheduler("dpm++"), motion=motion)
 
 
 def test_clip_shape_and_repeatability(pipe):
@@ -63,8 +61,8 @@ def test_static_views_are_matched_by_direction(pipe):
         times=torch.zeros(5),
     )
     half_turn = Orbit(frames=5, azimuth_start_deg=180).cameras(128)
-    latents = pipe._encode_static(clip, Orbit(frames=5).cameras(128))[0]
-    shifted = pipe._encode_static(clip, half_turn)[0]
+    still = pipe._still(clip)
+    latents, shifted = still(Orbit(frames=5).cameras(128)), still(half_turn)
     torch.testing.assert_close(shifted[0], latents[2])
     torch.testing.assert_close(shifted[1], latents[3])
 
@@ -148,7 +146,7 @@ def test_no_fallback_to_random_weights(tmp_path):
 def test_prompts_outside_the_vocabulary_are_noticed():
     pipe = Orbit4DPipeline.from_pretrained()
     assert pipe.vocabulary_warning("a zeppelin yodelling").startswith("'a zeppelin yodelling' names no kind")
-    assert "fox" in pipe.vocabulary_warning("a foal")
+    assert "horse" in pipe.vocabulary_warning("a foal")
     assert pipe.vocabulary_warning("a Fox running") is None and pipe.vocabulary_warning(None) is None
 
 
