@@ -12,6 +12,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..files import parse_json
+from .vocabulary import Vocabulary
 
 _Model = TypeVar("_Model", bound=nn.Module)
 BUILT_IN = Path(__file__).parent.parent / "weights" / "std4d-s"
@@ -120,3 +121,10 @@ def read_record(file: Path) -> dict:
             f"{file}: expected numbers log_m_mean, log_m_std and log_m_quantiles; it was not written by `orbit4d train`"
         )
     return record
+
+
+def load_vocabulary(name: str | Path | None = None, *, revision: str | None = None) -> Vocabulary:
+    """The words of a model (see `model_folder`), without loading its weights. Raises InputError as loading it would."""
+    folder = model_folder(name, revision=revision)
+    weight_files(folder)
+    return Vocabulary.of_record(read_record(folder / "pipeline.json"))

@@ -119,7 +119,7 @@ class Orbit4DPipeline:
         references: OrbitalClip | None = None,
         static_clip: OrbitalClip | None = None,
         motion: float | None = None,
-        steps: int = DEFAULT_STEPS,
+        steps: int | None = None,
         orbits: int = 1,
         azimuth: float = 0.0,
         shared_frames: int = 0,
@@ -140,7 +140,7 @@ class Orbit4DPipeline:
                 raise InputError(f"references: expected square frames, got {width} x {height}")
         if motion is not None and not 0 <= motion <= 1:
             raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
-        if not 1 <= steps <= MAX_STEPS:
+        if steps is not None and not 1 <= steps <= MAX_STEPS:
             raise InputError(f"--steps: expected 1 to {MAX_STEPS}, got {steps}")
         if not 1 <= orbits <= MAX_ORBITS:
             raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
@@ -166,7 +166,7 @@ class Orbit4DPipeline:
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_every: int = 1,
         scheduler: str | None = None,
-        steps: int = DEFAULT_STEPS,
+        steps: int | None = None,
         seed: int = 0,
         orbit: Orbit | None = None,
         orbits: int = 1,
@@ -188,7 +188,7 @@ class Orbit4DPipeline:
             motion: quantile in [0, 1] of the training set's motion magnitude; None leaves it to the model.
             guidance_scale: diffusers convention, 1 = none. guidance_3d: w2 of the 3D-aware term.
             guidance_interval: noise levels between which there is guidance. guidance_every: see `Guidance`.
-            scheduler: one of `schedulers.NAMES`; None is the model's own. steps: its steps.
+            scheduler: one of `schedulers.NAMES`; None is the model's own. steps: None is DEFAULT_STEPS.
             orbit: camera path, default 24 frames at radius 2.
             orbits: how many orbits; the k-th starts at azimuth 360 k / orbits, so every moment is seen from `orbits` sides.
                 Ignored with `static`.
@@ -237,7 +237,7 @@ class Orbit4DPipeline:
             frozen = make_branch(self.denoiser, views, moments, static=True, **common) if weight_3d else None
             return sample(
                 self.denoiser,
-                Schedule(plan, prediction=self.prediction).set_timesteps(steps),
+                Schedule(plan, prediction=self.prediction).set_timesteps(steps or DEFAULT_STEPS),
                 noise[:, index],
                 conditional=make_branch(
                     self.denoiser,

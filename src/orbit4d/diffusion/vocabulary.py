@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ..data.vocabulary import NAMES
 from .text import encode_text
 
 TYPO = 0.75
@@ -24,6 +25,7 @@ _PLAIN = {
     "model", "character", "figure", "toy", "low-poly", "cartoon", "cute", "small", "large", "big", "little", "young", "old",
     "looping", "moving",
 }  # fmt: skip
+_BEFORE_NOUNS = (*_ARTICLES, "in", "of", "with", "on", "its", "his", "her", "their")
 _NOT_VERBS = {
     "king",
     "ring",
@@ -42,10 +44,16 @@ _NOT_VERBS = {
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """`kinds`: plain name without article ("fox") -> its motions ("running", ...), sorted; `toys`: the same of generated toys."""
+    """Names are without articles.
+
+    Attributes:
+        kinds: plain name ("fox") -> its motions ("running", ...), sorted. toys: the same of generated toys.
+        other_names: more names that the model was trained with ("dog") -> the plain one ("husky").
+    """
 
     kinds: dict[str, tuple[str, ...]]
     toys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    other_names: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_record(cls, record: dict) -> Vocabulary:
@@ -60,7 +68,8 @@ class Vocabulary:
             captions = [c for c in captions if isinstance(c, str)][:MAX_PROMPTS] if isinstance(captions, list) else []
             toy = name.startswith("toy ")
             (toys if toy else kinds)[_bare(name)] = tuple(sorted({_motion(c, name) for c in captions} - {""}))
-        return cls(kinds=kinds, toys=toys)
+        others = {_bare(n): _bare(names[0]) for names in NAMES.values() if _bare(names[0]) in kinds for n in names[1:]}
+        return cls(kinds=kinds, toys=toys, other_names={n: k for n, k in others.items() if n not in kinds})
 
     @property
     def motions(self) -> tuple[str, ...]:
@@ -70,8 +79,10 @@ class Vocabulary:
     def kind_of(self, prompt: str) -> str | None:
         """The kind that the prompt names, the longest name first; plurals count."""
         text = " ".join(_words(prompt))
-        found = [k for k in self.kinds if re.search(rf"\b{re.escape(k.lower())}(s|es)?\b", text)]
-        return max(found, key=len, default=None)
+        names = {kind: kind for kind in self.kinds} | self.other_names
+        found = [name for name in names if re.search(rf"\b{re.escape(name.lower())}(s|es)?\b", text)]
+        longest = max(found, key=len, default=None)
+        return None if longest is None else names[longest]
 
     def warning(self, prompt: str) -> str | None:
         """One line that names the nearest known words when the prompt's kind or motion is unknown; None when all is well."""
@@ -80,8 +91,8 @@ class Vocabulary:
         kind = self.kind_of(prompt)
         if kind is None:
             typo = self._misspelt(prompt)
-            near = [typo] if typo else nearest(_without(prompt, self.motions), [*self.kinds], count=3)
-            hint = f"did you mean {typo!r}?" if typo else f"nearest: {', '.join(near)}"
+            near = ", ".join(self.nearest_kinds(prompt, count=3))
+            hint = f"did you mean {typo!r}? nearest in meaning: {near}" if typo else f"nearest in meaning: {near}"
             return f"{prompt!r} names no kind that this model knows; {hint} (`orbit4d vocabulary` lists all); expect a blur"
         return self._motion_warning(prompt, kind)
 
@@ -90,23 +101,31 @@ class Vocabulary:
         if not known:
             return None
         stems = {_stem(w) for m in known for w in _words(m)}
-        strange = [w for w in _words(_without(prompt, [kind])) if _is_verb(w, self.motions) and _stem(w) not in stems]
+        words = _words(prompt)
+        verbs = [w for before, w in pairwise(words) if _is_verb(w, self.motions) and before not in _BEFORE_NOUNS]
+        strange = [w for w in verbs if _stem(w) not in stems and w not in _words(kind)]
         if not strange:
             return None
         word = strange[0]
         close = difflib.get_close_matches(word, known, n=1, cutoff=TYPO)
-        hint = f"did you mean {close[0]!r}?" if close else f"nearest: {', '.join(nearest(word, [*known], count=3))}"
+        hint = (
+            f"did you mean {close[0]!r}?"
+            if close
+            else f"nearest in meaning: {', '.join(nearest(word, [*known], count=3))}"
+        )
         return f"{prompt!r}: the model knows no {kind} {word}; {hint} (`orbit4d vocabulary` lists all)"
+
+    def nearest_kinds(self, prompt: str, *, count: int) -> list[str]:
+        """The kinds nearest in meaning to the prompt less its motion, nearest first; a kind's other names count as it."""
+        names = {kind: kind for kind in self.kinds} | self.other_names
+        ranked = nearest(_without(prompt, self.motions), [*names], count=len(names))
+        return list(dict.fromkeys(names[name] for name in ranked))[:count]
 
     def _misspelt(self, prompt: str) -> str | None:
         """The kind that one or two neighbouring words of the prompt nearly spell."""
         words = [w for w in _words(prompt) if w not in _PLAIN]
         tried = [*words, *(f"{a} {b}" for a, b in pairwise(words))]
-        scores = {
-            (kind, text): difflib.SequenceMatcher(None, text, kind.lower()).ratio()
-            for text in tried
-            for kind in self.kinds
-        }
+        scores = {(kind, text): _likeness(text, kind.lower()) for text in tried for kind in self.kinds}
         best = max(scores, key=lambda pair: scores[pair], default=None)
         return best[0] if best is not None and scores[best] >= TYPO else None
 
@@ -122,10 +141,11 @@ class Vocabulary:
         import textwrap
 
         lines = []
-        for title, table in (("kinds", self.kinds), ("kinds of toys", self.toys)):
+        for title, table in (("", self.kinds), (" of toys", self.toys)):
             if not table:
                 continue
-            lines += ["", f"{len(table)} {title}"] if lines else [f"{len(table)} {title}"]
+            heading = f"{len(table)} kind{'s' * (len(table) > 1)}{title}"
+            lines += ["", heading] if lines else [heading]
             column = max(map(len, table)) + 4
             for kind, motions in table.items():
                 first = f"  {kind}".ljust(column)
@@ -154,6 +174,12 @@ def _meaning(text: str) -> Tensor:
     states, mask = encode_text([text])
     mean = (states * mask[..., None]).sum(dim=1)[0]
     return torch.nn.functional.normalize(mean, dim=0)
+
+
+def _likeness(a: str, b: str) -> float:
+    """In [0, 1]; letters that changed places are likely a slip, which difflib's ratio is hard on in short words."""
+    swapped = a != b and sorted(a) == sorted(b)
+    return max(0.8 * swapped, difflib.SequenceMatcher(None, a, b).ratio())
 
 
 def _words(text: str) -> list[str]:
