@@ -54,7 +54,8 @@ def test_kinds_and_motions_are_read(words: Vocabulary) -> None:
     "prompt",
     [
         "a fox", "A FOX running", "two foxes", "an orange fox running fast", "a fox runs", "a fox runing", "a robot that waves",
-        "a robot sits down", "a robot giving thumbs up", "a grey wolf", "a wolf howling", "a blue tang", "a knight in shining armour",
+        "a robot sits down", "a robot giving thumbs up", "a grey wolf", "a wolf howling", "a blue tang",
+        "a knight in shining armour",
     ],
 )  # fmt: skip
 def test_prompts_inside_are_not_warned_of(words: Vocabulary, prompt: str) -> None:

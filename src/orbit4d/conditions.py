@@ -12,7 +12,7 @@ from torch.nn import functional
 from .cameras import Cameras, Orbit
 from .clip import OrbitalClip, load_clip
 from .errors import InputError
-from .foreground import cut_out, cut_out_all
+from .foreground import cut_out, cut_out_all, without_specks
 from .images import load_rgba
 from .videos import Video, read_video
 
@@ -200,7 +200,8 @@ def _with_foreground(video: Video, path: Path, mask: str | Path | None) -> Tenso
     if float(rgba[:, 3].max()) < 0.5:
         raise InputError(f"--video: {path} is transparent everywhere; expected an object, check the file")
     try:
-        return cut_out_all(rgba[:, :3], source=str(path))[0]
+        cut = cut_out_all(rgba[:, :3], source=str(path))[0]
+        return torch.stack([frame * without_specks(frame[3] > 0) for frame in cut])  # what compression leaves behind
     except InputError as error:
         raise InputError(f"--video: {error}, or pass --mask with a black and white video of the same length") from error
 
