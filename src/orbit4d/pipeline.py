@@ -34,6 +34,7 @@ SIZES = (64, 96, 128)
 """Frame sizes `generate` offers: the built-in model samples 128 pixels a side, smaller ones are averaged from it."""
 MAX_RECONSTRUCT_SIZE = 512
 PLAYBACK_FPS = 12
+MAX_SHARED_FRAMES = 16
 
 Trajectory = Literal["orbit", "static", "front"]
 Fit = Literal["swept", "t0"]
@@ -93,6 +94,8 @@ def generate(
     _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
     if not 1 <= orbits <= MAX_ORBITS:
         raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
+    if not 0 <= shared_frames <= MAX_SHARED_FRAMES:
+        raise InputError(f"--shared-frames: expected 0 to {MAX_SHARED_FRAMES}, got {shared_frames}")
     if size not in SIZES:
         raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())

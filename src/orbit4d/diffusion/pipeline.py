@@ -37,7 +37,8 @@ from .schedulers import DEFAULT, MAX_STEPS, Schedule, load_scheduler, make_sched
 from .vocabulary import Vocabulary
 
 __all__ = ["BUILT_IN", "DEFAULT_STEPS", "Orbit4DPipeline"]
-DEFAULT_STEPS = 20
+DEFAULT_STEPS = 12
+"""Of dpm++, whose samples at 12 steps are nearer to those of very many steps than euler's at 20 (docs/generation.md)."""
 MAX_REFERENCES = 16
 MAX_FRAMES = 256
 """Frames sampled as one set: attention is over all of them."""
@@ -147,7 +148,7 @@ class Orbit4DPipeline:
         if not -360 <= azimuth <= 360:
             raise InputError(f"--azimuth: expected -360 to 360 degrees, got {azimuth}")
         if not 0 <= shared_frames <= MAX_REFERENCES:
-            raise InputError(f"shared frames: expected 0 (sampled together) to {MAX_REFERENCES}, got {shared_frames}")
+            raise InputError(f"--shared-frames: expected 0 (sampled together) to {MAX_REFERENCES}, got {shared_frames}")
         if grid is not None and not (min(grid) >= 1 and grid[0] * grid[1] <= MAX_FRAMES):
             raise InputError(f"grid: expected views and times whose product is 1 to {MAX_FRAMES}, got {grid}")
 
