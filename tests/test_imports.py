@@ -24,6 +24,7 @@ SHARED = (
     "foreground",
     "outputs",
     "images",
+    "videos",
     "transforms",
     "report",
     "ssim",

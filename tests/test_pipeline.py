@@ -45,7 +45,7 @@ class Double:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> Double:
     double = Double()
-    monkeypatch.setattr("orbit4d.diffusion.pipeline.Orbit4DPipeline.from_pretrained", lambda folder=None: double)
+    monkeypatch.setattr("orbit4d.diffusion.pipeline.Orbit4DPipeline.from_pretrained", lambda name=None: double)
     return double
 
 
@@ -84,6 +84,28 @@ def test_an_image_arrives_cut_out_and_centred(model: Double, tmp_path: Path) -> 
     columns = (reference[3] > 0.5).any(dim=0).nonzero().flatten()
     assert float(columns.float().mean() + 0.5) == pytest.approx(reference.shape[2] / 2, abs=1.5)
     assert model.calls[0]["prompt"] == "a brick"
+
+
+def test_a_video_arrives_as_reference_frames(model: Double, tmp_path: Path) -> None:
+    filmed = sphere_clip(frames=10, size=48)
+    filmed.cameras = filmed.cameras[[0] * 10]
+    video = save_clip(filmed, tmp_path / "front")
+    _quick(tmp_path / "out", video=video, prompt="a ball rising", motion=0.4, azimuth=30.0, scheduler="euler")
+    moving, frozen = model.calls
+    shown = moving["references"]
+    assert len(shown) == 8 and shown.rgb.shape[-2:] == (128, 128) and float(shown.times[-1]) == 1
+    torch.testing.assert_close(shown.cameras.positions[0], torch.tensor([1.0, -(3**0.5), 0]), atol=1e-4, rtol=0)
+    assert (moving["motion"], moving["image"], moving["scheduler"]) == (0.4, None, "euler")
+    assert frozen["references"] is shown and frozen["static"]
+
+
+def test_where_an_image_was_taken_from_reaches_the_model(model: Double, tmp_path: Path) -> None:
+    image = Image.new("RGB", (80, 60), "white")
+    image.paste((200, 30, 30), (10, 10, 30, 50))
+    image.save(tmp_path / "brick.png")
+    _quick(tmp_path / "out", image=tmp_path / "brick.png", azimuth=-90.0, orbits=2, shared_frames=4)
+    call = model.calls[0]
+    assert (call["azimuth"], call["orbits"], call["shared_frames"]) == (-90.0, 2, 4)
 
 
 def test_a_static_clip_is_a_condition_and_starts_the_construction(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from safetensors.torch import load_file, save_file
 
 from orbit4d.cameras import Orbit
@@ -15,6 +15,7 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
 from orbit4d.diffusion.denoiser import Denoiser
 from orbit4d.diffusion.pipeline import BUILT_IN, Orbit4DPipeline
+from orbit4d.diffusion.schedulers import NAMES, make_scheduler
 from orbit4d.errors import InputError
 
 QUICK = {"steps": 2, "progress": False, "orbit": Orbit(frames=4)}
@@ -30,9 +31,7 @@ def pipe() -> Orbit4DPipeline:
         for parameter in denoiser.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     motion = {"log_m_mean": -5.0, "log_m_std": 1.0, "log_m_quantiles": torch.linspace(-8, -2, 21).tolist()}
-    return Orbit4DPipeline(
-        autoencoder=autoencoder, denoiser=denoiser, scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0), motion=motion
-    )
+    return Orbit4DPipeline(autoencoder=autoencoder, denoiser=denoiser, scheduler=make_scheduler("dpm++"), motion=motion)
 
 
 def test_clip_shape_and_repeatability(pipe):
@@ -54,6 +53,84 @@ def test_several_orbits_are_one_set_of_views_and_times(pipe):
         pipe(prompt="a fox", orbits=9, **QUICK)
 
 
+def test_orbits_one_by_one_are_shown_the_first(pipe):
+    """The first orbit is that of one orbit alone (same noise), and later ones depend on how many frames of it they see."""
+    alone = pipe(prompt="a fox", **QUICK)
+    four, two = (pipe(prompt="a fox", orbits=2, shared_frames=n, **QUICK) for n in (4, 2))
+    assert four.rgb.shape == (8, 3, 128, 128)
+    torch.testing.assert_close(four.cameras.positions, pipe(prompt="a fox", orbits=2, **QUICK).cameras.positions)
+    assert (four.rgb[:4] - two.rgb[:4]).abs().max() == 0 and (four.rgb[4:] - two.rgb[4:]).abs().max() > 1e-4
+    assert four.rgb[:4].shape == alone.rgb.shape
+    with pytest.raises(InputError, match="--shared-frames"):
+        pipe(prompt="a fox", orbits=2, shared_frames=99, **QUICK)
+
+
+def test_a_grid_is_every_view_at_every_time(pipe):
+    clip = pipe(prompt="a fox", grid=(3, 2), **QUICK)
+    assert len(clip) == 6
+    torch.testing.assert_close(clip.times, torch.tensor([0.0, 1.0]).repeat(3))
+    positions = clip.cameras.positions
+    torch.testing.assert_close(positions[0], positions[1])
+    assert len({tuple((p * 100).round().tolist()) for p in positions}) == 3
+    with pytest.raises(InputError, match="grid"):
+        pipe(prompt="a fox", grid=(100, 100), **QUICK)
+
+
+def test_references_of_any_view_and_time_count(pipe):
+    """Each reference's picture, camera and time matter; in static mode only those of the first moment do."""
+    orbit = Orbit(frames=4)
+    shown = OrbitalClip(
+        rgb=torch.rand(3, 3, 128, 128),
+        alpha=torch.ones(3, 1, 128, 128),
+        cameras=orbit.cameras(128)[[0, 0, 0]],
+        times=torch.tensor([0.0, 0.5, 1.0]),
+    )
+    plain = pipe(references=shown, **QUICK).rgb
+    changed = {
+        "picture": replace(shown, rgb=shown.rgb.flip(0)),
+        "camera": replace(shown, cameras=orbit.cameras(128)[[1, 1, 1]]),
+        "time": replace(shown, times=torch.tensor([0.0, 0.2, 0.4])),
+        "number": shown[[0, 1]],
+    }
+    for name, clip in changed.items():
+        assert (pipe(references=clip, **QUICK).rgb - plain).abs().max() > 1e-5, name
+    still = pipe(references=shown, static=True, **QUICK).rgb
+    assert torch.equal(still, pipe(references=shown[[0]], static=True, **QUICK).rgb)
+    image = torch.cat([shown.rgb[0], shown.alpha[0]])
+    assert torch.equal(pipe(references=shown[[0]], **QUICK).rgb, pipe(image=image, **QUICK).rgb)
+    assert not torch.equal(pipe(image=image, azimuth=90, **QUICK).rgb, pipe(image=image, **QUICK).rgb)
+    both = pipe(image=image, references=shown, prompt="a fox", motion=0.5, **QUICK)
+    assert torch.isfinite(both.rgb).all()
+    with pytest.raises(InputError, match="references"):
+        pipe(references=shown[[0] * 17], **QUICK)
+
+
+def test_every_scheduler_draws_much_the_same(pipe):
+    """One network, one seed: with enough steps the solvers agree; and the choice is the model's own unless one is named."""
+    options = {
+        "prompt": "a fox",
+        "orbit": Orbit(frames=3),
+        "progress": False,
+        "guidance_scale": 1.0,
+        "guidance_3d": 0.0,
+    }
+    clips = {name: pipe(scheduler=name, steps=40, **options).on_background() for name in NAMES}
+    for name, frames in clips.items():
+        assert (frames - clips["heun"]).square().mean() < 1e-3, name
+    assert torch.equal(pipe(steps=40, **options).on_background(), clips["dpm++"])
+    with pytest.raises(InputError, match="--scheduler"):
+        pipe(scheduler="magic", **options)
+
+
+@pytest.mark.parametrize("change", [{"guidance_interval": (0.5, 1.0)}, {"guidance_every": 2}])
+def test_guidance_at_some_steps_only(pipe, change):
+    options = {"prompt": "a fox", "steps": 4, "orbit": Orbit(frames=3), "progress": False}
+    full, none = pipe(**options).rgb, pipe(guidance_scale=1.0, guidance_3d=0.0, **options).rgb
+    part = pipe(**options, **change).rgb
+    assert not torch.equal(part, full) and not torch.equal(part, none)
+    assert torch.equal(pipe(guidance_interval=(0.0, 0.0), **options).rgb, none)
+
+
 def test_static_views_are_matched_by_direction(pipe):
     orbit = Orbit(frames=5, radius=3.0)
     clip = OrbitalClip(
@@ -63,8 +140,8 @@ def test_static_views_are_matched_by_direction(pipe):
         times=torch.zeros(5),
     )
     half_turn = Orbit(frames=5, azimuth_start_deg=180).cameras(128)
-    latents = pipe._encode_static(clip, Orbit(frames=5).cameras(128))[0]
-    shifted = pipe._encode_static(clip, half_turn)[0]
+    still = pipe._still(clip)
+    latents, shifted = still(Orbit(frames=5).cameras(128)), still(half_turn)
     torch.testing.assert_close(shifted[0], latents[2])
     torch.testing.assert_close(shifted[1], latents[3])
 
@@ -147,8 +224,9 @@ def test_no_fallback_to_random_weights(tmp_path):
 
 def test_prompts_outside_the_vocabulary_are_noticed():
     pipe = Orbit4DPipeline.from_pretrained()
-    assert pipe.vocabulary_warning("a zeppelin yodelling").startswith("'a zeppelin yodelling' names no kind")
-    assert "fox" in pipe.vocabulary_warning("a foal")
+    strange, foal = pipe.vocabulary_warning("a zeppelin yodelling"), pipe.vocabulary_warning("a foal")
+    assert strange is not None and strange.startswith("'a zeppelin yodelling' names no kind")
+    assert foal is not None and "horse" in foal
     assert pipe.vocabulary_warning("a Fox running") is None and pipe.vocabulary_warning(None) is None
 
 

@@ -26,7 +26,10 @@ Clip = Annotated[Path, arg(metavar="CLIP")]
 Clips = Annotated[Positional[tuple[Path, ...]], arg(metavar="CLIP ...", help_behavior_hint="(required)")]
 Scene = Annotated[Path, arg(metavar="SCENE")]
 
-DESCRIPTION = """Text, an image or a static 3D asset in; a dynamic 3D Gaussian model that plays in any browser out.
+Weights = Annotated[Path | None, arg(metavar="DIR_OR_NAME")]
+Scheduler = Literal["euler", "heun", "dpm++", "unipc", "ddim"] | None
+
+DESCRIPTION = """Text, an image, a video or a static 3D asset in; a dynamic 3D Gaussian model that plays in any browser out.
 
 Start with:
   orbit4d generate --prompt "a fox running" --out out/fox      then open out/fox/scene.html
@@ -46,20 +49,24 @@ def generate(
     out: Folder,
     prompt: OptionalText = None,
     image: OptionalFile = None,
-    mask: OptionalFile = None,
+    video: Annotated[Path | None, arg(metavar="VIDEO_OR_FOLDER_OR_CLIP")] = None,
+    mask: Annotated[Path | None, arg(metavar="FILE_OR_FOLDER")] = None,
+    azimuth: OptionalNumber = None,
     static: Annotated[Path | None, arg(metavar="GLB_OR_CLIP")] = None,
     motion: OptionalNumber = None,
     guidance_scale: float = 2.0,
     guidance_3d: float = 0.5,
     seed: int = 0,
-    steps: int = 20,
+    scheduler: Scheduler = None,
+    steps: OptionalCount = None,
     size: int = 128,
     orbits: int = 1,
+    shared_frames: int = 0,
     fit_steps: OptionalCount = None,
     sample_static: bool = True,
-    weights: OptionalFolder = None,
+    weights: Weights = None,
 ) -> None:
-    """Make a 4D asset from a prompt, an image or a static 3D asset.
+    """Make a 4D asset from a prompt, an image, a video or a static 3D asset.
 
     DIR receives scene.html (open it in a browser), scene.safetensors, orbit.mp4, clip/ and report.json.
     The same seed on the same machine gives the same result.
@@ -67,24 +74,32 @@ def generate(
     For example:
       orbit4d generate --prompt "a fox running" --out out/fox
       orbit4d generate --image cat.png --prompt "a cat" --motion 0.8 --out out/cat
+      orbit4d generate --video robot.mp4 --prompt "a robot dancing" --out out/robot
       orbit4d generate --static statue.glb --seed 3 --out out/statue
 
     Args:
         out: Folder to write; new, empty, or an earlier output.
-        prompt: What to make, e.g. "a fox running". Combines with --image or --static.
+        prompt: What to make, e.g. "a fox running"; `orbit4d vocabulary` lists what the model knows. Combines with --image,
+            --video or --static.
         image: Picture of the object, cut out (RGBA) or on a uniform background.
-        mask: Black and white picture of --image's size, white on the object, where the background is not uniform.
+        video: The object moving, before a camera that stands still, cut out or on a uniform background: .mp4, .gif, .webp,
+            a folder of pictures, or a clip.
+        mask: Black and white picture (or video, folder) of the same size, white on the object, where the background is not
+            uniform.
+        azimuth: Where image or video was taken from, in degrees around the object; 0 is its front.
         static: A GLB (its pose at time 0) or a clip of a static orbit: the object that is to move.
         motion: Amount of motion, 0 (least) to 1 (most); the model decides when absent.
         guidance_scale: Classifier-free guidance; 1 is none, more follows the conditions more closely.
         guidance_3d: Weight of the 3D-aware guidance term; 0 is none.
         seed: Seed of the noise.
-        steps: Sampling steps.
+        scheduler: How the steps are made; the model's own when absent.
+        steps: Sampling steps; when absent, as many as give the quality of many more.
         size: Side of the clip's frames in pixels: 64, 96 or 128.
-        orbits: Orbits sampled together, 1 to 4: more views of every moment, and more time.
+        orbits: Orbits, 1 to 4: more views of every moment, and more time.
+        shared_frames: 0 samples the orbits together; else one by one, each later one shown so many frames of the first.
         fit_steps: Optimisation steps of the 4D construction; chosen by size when absent.
         sample_static: Also sample the object frozen, for the construction to start from.
-        weights: Folder with another model; the built-in one when absent.
+        weights: Folder with another model, or its name on the Hugging Face hub; the built-in one when absent.
     """
     from .pipeline import generate as run
 
@@ -92,20 +107,41 @@ def generate(
         out=out,
         prompt=prompt,
         image=image,
+        video=video,
         mask=mask,
+        azimuth=azimuth,
         static=static,
         motion=motion,
         guidance_scale=guidance_scale,
         guidance_3d=guidance_3d,
         seed=seed,
+        scheduler=scheduler,
         steps=steps,
         size=size,
         orbits=orbits,
+        shared_frames=shared_frames,
         fit_steps=fit_steps,
         sample_static=sample_static,
         weights=weights,
     )
     _print_result(out, report)
+
+
+def vocabulary(weights: Weights = None, json_: Annotated[FlagCreatePairsOff[bool], arg(name="json")] = False) -> None:
+    """List what a model knows: the kinds of objects and, of newer models, the motions of each.
+
+    For example:
+      orbit4d vocabulary
+      orbit4d vocabulary --weights runs/mine/weights --json
+
+    Args:
+        weights: Folder with another model, or its name on the Hugging Face hub; the built-in one when absent.
+        json_: Print JSON instead of a list.
+    """
+    from .diffusion.hub import load_vocabulary
+
+    known = load_vocabulary(weights)
+    print(json.dumps(known.as_dict(), indent=2) if json_ else known.as_text())
 
 
 def reconstruct(
@@ -304,6 +340,7 @@ def benchmark() -> None:
 
 VERBS: dict[str, Callable[..., None]] = {
     "generate": generate,
+    "vocabulary": vocabulary,
     "reconstruct": reconstruct,
     "render": render,
     "evaluate": evaluate,

@@ -1,21 +1,28 @@
-"""Conditions from the user's files: the object of an image, cut out of its background and centred."""
+"""Conditions from the user's files: the object of an image or a video, cut out of its background and centred."""
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .cameras import Cameras, Orbit
+from .clip import OrbitalClip, load_clip
 from .errors import InputError
-from .foreground import cut_out
+from .foreground import cut_out, cut_out_all, without_specks
 from .images import load_rgba
+from .videos import Video, read_video
 
 WORKING_SIDE = 512
 """Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
 MARGIN = 0.17
 """Empty share of the frame on each side of the object: the mean of the training clips' first frames."""
+VIDEO_MARGIN = 0.135
+"""The same for the box of all of a video's frames: the mean of the training clips' front views, at any azimuth."""
+MAX_VIDEO_FRAMES = 16
 VISIBLE = 0.1
 """Alpha above which a pixel counts for the object's bounding box."""
 
@@ -52,23 +59,171 @@ def centred(rgba: Tensor, *, size: int, margin: float = MARGIN) -> Tensor:
 
     Some alpha must exceed VISIBLE.
     """
-    rows = (rgba[3] > VISIBLE).any(dim=1).nonzero().flatten()
-    columns = (rgba[3] > VISIBLE).any(dim=0).nonzero().flatten()
-    if not len(rows):
+    if not bool((rgba[3] > VISIBLE).any()):
         raise ValueError(f"rgba must have some alpha above {VISIBLE}, got at most {float(rgba[3].max())}")
-    top, bottom, left, right = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+    return cropped(rgba[None], box_of(rgba[3]), size=size, margin=margin)[0]
+
+
+def box_of(alpha: Tensor) -> tuple[int, int, int, int]:
+    """(top, bottom, left, right) in pixels of what exceeds VISIBLE in (h, w) `alpha`, which must be something."""
+    rows = (alpha > VISIBLE).any(dim=1).nonzero().flatten()
+    columns = (alpha > VISIBLE).any(dim=0).nonzero().flatten()
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def cropped(rgba: Tensor, box: tuple[int, int, int, int], *, size: int, margin: float) -> Tensor:
+    """(n, 4, size, size): straight (n, 4, h, w) `rgba`, the box centred, its larger side (1 - 2 margin) size."""
+    top, bottom, left, right = box
     side = max(bottom - top, right - left) / (1 - 2 * margin)
     # Output pixel centres -> normalised input coordinates of grid_sample (align_corners=False: edges at -1 and 1).
     offsets = ((torch.arange(size) + 0.5) / size - 0.5) * side
-    x = ((left + right) / 2 + offsets) / rgba.shape[2] * 2 - 1
-    y = ((top + bottom) / 2 + offsets) / rgba.shape[1] * 2 - 1
-    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1)[None]
-    premultiplied = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])[None]
+    x = ((left + right) / 2 + offsets) / rgba.shape[3] * 2 - 1
+    y = ((top + bottom) / 2 + offsets) / rgba.shape[2] * 2 - 1
+    grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], dim=-1).expand(len(rgba), size, size, 2)
+    premultiplied = torch.cat([rgba[:, :3] * rgba[:, 3:], rgba[:, 3:]], dim=1)
     if side > 2 * size:  # bilinear sampling of a much larger image would alias
-        smaller = [max(1, round(s * size / side)) for s in rgba.shape[1:]]
+        smaller = [max(1, round(s * size / side)) for s in rgba.shape[2:]]
         premultiplied = functional.interpolate(premultiplied, size=smaller, mode="area")
-    out = functional.grid_sample(premultiplied, grid, mode="bilinear", padding_mode="zeros", align_corners=False)[0]
-    return torch.cat([(out[:3] / out[3:].clamp_min(1e-4)).clamp(0, 1) * (out[3:] > 1e-4), out[3:].clamp(0, 1)])
+    out = functional.grid_sample(premultiplied, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    colour, alpha = out[:, :3], out[:, 3:]
+    return torch.cat([(colour / alpha.clamp_min(1e-4)).clamp(0, 1) * (alpha > 1e-4), alpha.clamp(0, 1)], dim=1)
+
+
+def load_condition_video(
+    path: str | Path,
+    *,
+    mask: str | Path | None = None,
+    frames: int = 8,
+    azimuth: float | None = None,
+    size: int = 128,
+) -> OrbitalClip:
+    """Read a video of the object, filmed by a camera that stands still, as `frames` reference frames, evenly in time.
+
+    Args:
+        path: a video, an animation, a folder of pictures (`videos.read_video`), or a clip of one camera. Its whole length is
+            the time from 0 to 1.
+        mask: the foreground: one picture for all frames, or a video or folder with as many frames. Else the frames' own
+            alpha, or what differs from one uniform background.
+        azimuth: degrees around the object from its front to the camera; None is the clip's own camera, or 0.
+
+    Returns: a clip of (size, size) frames. One crop is common to all: the box of the whole motion is centred and leaves
+    `VIDEO_MARGIN`, as in training, so that the object neither swims nor changes its size.
+    Raises InputError when a file cannot be read, is too long, or the foreground cannot be told.
+    """
+    if not 2 <= frames <= MAX_VIDEO_FRAMES:
+        raise InputError(f"--video: expected 2 to {MAX_VIDEO_FRAMES} reference frames, got {frames}")
+    path = Path(path)
+    video, camera_azimuth = _read_clip(path) if _is_clip(path) else (read_video(path), 0.0)
+    rgba = _with_foreground(video, path, mask)
+    covered = rgba[:, 3].amax(dim=0)
+    if not bool((covered > VISIBLE).any()):
+        raise InputError(f"--video: {path} shows no object; expected one, cut out or on a uniform background")
+    wanted = torch.linspace(0, 1, frames)
+    picked = sorted({int((video.times - t).abs().argmin()) for t in wanted})
+    rgba = cropped(rgba[picked], box_of(covered), size=size, margin=VIDEO_MARGIN)
+    turn = camera_azimuth if azimuth is None else azimuth
+    camera = Orbit(azimuth_start_deg=turn).cameras(size)[[0] * len(picked)]
+    return OrbitalClip(rgb=rgba[:, :3], alpha=rgba[:, 3:], cameras=camera, times=video.times[picked])
+
+
+def check_conditions(
+    *,
+    prompt: str | None,
+    image: str | Path | None,
+    video: str | Path | None,
+    mask: str | Path | None,
+    static: str | Path | None,
+    motion: float | None,
+    azimuth: float | None,
+) -> None:
+    """Raises InputError, naming the options, for conditions that cannot be used or do not go together."""
+    given = {"--image": image, "--video": video, "--static": static}
+    shown = [name for name, value in given.items() if value is not None]
+    if prompt is None and not shown:
+        raise InputError("nothing to generate from: give --prompt, --image, --video or --static")
+    if prompt is not None and not prompt.strip():
+        raise InputError('--prompt: expected a description such as "a fox running", got an empty text')
+    if len(shown) > 1:
+        raise InputError(f"{' and '.join(shown)}: give one of them; each combines with --prompt and --motion")
+    if mask is not None and image is None and video is None:
+        raise InputError("--mask: it marks the foreground of --image or --video, which is missing")
+    if motion is not None and not 0 <= motion <= 1:
+        raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
+    if azimuth is not None and image is None and video is None:
+        raise InputError("--azimuth: it says where --image or --video was taken from, which is missing")
+    if azimuth is not None and not -360 <= azimuth <= 360:
+        raise InputError(f"--azimuth: expected -360 to 360 degrees, got {azimuth}")
+
+
+def _is_clip(path: Path) -> bool:
+    return (
+        path.suffix.lower() == ".json"
+        or (path / "transforms.json").is_file()
+        or (path / "transforms_multi.json").is_file()
+    )
+
+
+def _read_clip(path: Path) -> tuple[Video, float]:
+    """The frames of a clip whose camera stands still, in order of time, and that camera's azimuth in degrees."""
+    clip = load_clip(path)
+    if not _still(clip.cameras):
+        raise InputError(
+            f"--video: {path}: its camera moves; expected one that stands still (`orbit4d render --trajectory front`), "
+            "or pass the clip to `orbit4d reconstruct`"
+        )
+    order = clip.times.argsort()
+    times = clip.times[order]
+    if len(clip) < 2 or not float(times[-1]) > float(times[0]):
+        raise InputError(f"--video: {path} shows one moment; expected a video, or pass it as --static")
+    x, y, _ = clip.cameras.positions[0].tolist()
+    rgba = torch.cat([clip.rgb, clip.alpha], dim=1)[order]
+    video = Video(rgba=rgba, times=times, indices=list(range(len(clip))), total=len(clip))
+    return video, math.degrees(math.atan2(x, -y))
+
+
+def _still(cameras: Cameras) -> bool:
+    return bool((cameras.camera_to_world - cameras.camera_to_world[:1]).abs().max() < 1e-3)
+
+
+def _with_foreground(video: Video, path: Path, mask: str | Path | None) -> Tensor:
+    """The video's frames (n, 4, h, w) with an alpha channel that tells the object."""
+    rgba = video.rgba
+    if mask is not None:
+        alpha = _video_mask(Path(mask), video)
+        share = float((alpha > 0.5).float().mean())
+        if not 0.0005 < share < 1:
+            what = "the whole picture" if share == 1 else "no object"
+            raise InputError(f"--mask: {mask} marks {what}; expected white (or opaque) pixels where the object is")
+        return torch.cat([rgba[:, :3], alpha], dim=1)
+    if _has_useful_alpha(rgba[:, 3]):
+        return rgba
+    if float(rgba[:, 3].max()) < 0.5:
+        raise InputError(f"--video: {path} is transparent everywhere; expected an object, check the file")
+    try:
+        cut = cut_out_all(rgba[:, :3], source=str(path))[0]
+        return torch.stack([frame * without_specks(frame[3] > 0) for frame in cut])  # what compression leaves behind
+    except InputError as error:
+        raise InputError(f"--video: {error}, or pass --mask with a black and white video of the same length") from error
+
+
+def _video_mask(path: Path, video: Video) -> Tensor:
+    """(n, 1, h, w), 1 on the object."""
+    single = path.is_file() and path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
+    if single:
+        mask = _limited(load_rgba(path), side=max(video.rgba.shape[2:]))[None].expand(len(video.rgba), -1, -1, -1)
+    else:
+        other = read_video(path, argument="--mask")
+        if other.total != video.total:
+            raise InputError(
+                f"--mask: {path} has {other.total} frames, the video {video.total}; they must have as many"
+            )
+        mask = other.rgba
+    if mask.shape[2:] != video.rgba.shape[2:]:
+        sizes = [f"{m.shape[3]} x {m.shape[2]}" for m in (mask, video.rgba)]
+        raise InputError(
+            f"--mask: {path} is {sizes[0]} at the video's scale, the video {sizes[1]}; they must have one size"
+        )
+    return mask[:, 3:] if _has_useful_alpha(mask[:, 3]) else mask[:, :3].mean(dim=1, keepdim=True)
 
 
 def _load_mask(path: str | Path, rgba: Tensor) -> Tensor:
@@ -91,9 +246,9 @@ def _has_useful_alpha(alpha: Tensor) -> bool:
     return float((alpha < 0.5).float().mean()) > 0.002 and float((alpha > 0.5).float().mean()) > 0.0005
 
 
-def _limited(rgba: Tensor) -> Tensor:
-    """At most WORKING_SIDE pixels a side, averaged with premultiplied alpha."""
-    scale = WORKING_SIDE / max(rgba.shape[1:])
+def _limited(rgba: Tensor, *, side: int = WORKING_SIDE) -> Tensor:
+    """At most `side` pixels a side, averaged with premultiplied alpha."""
+    scale = side / max(rgba.shape[1:])
     if scale >= 1:
         return rgba
     height, width = (max(1, round(s * scale)) for s in rgba.shape[1:])

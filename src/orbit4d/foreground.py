@@ -25,7 +25,7 @@ def cut_out(rgb: Tensor) -> Tensor | None:
     if share < UNIFORM_SHARE:
         return None
     rgba = keyed(rgb, background)
-    rgba = rgba * _without_specks(rgba[3] > 0)
+    rgba = rgba * without_specks(rgba[3] > 0)
     return rgba if 0.002 < float((rgba[3] > 0.5).float().mean()) < 0.95 else None
 
 
@@ -125,7 +125,7 @@ def _reconstruct(seed: Tensor, mask: Tensor) -> Tensor:
             return current > 0
 
 
-def _without_specks(mask: Tensor) -> Tensor:
+def without_specks(mask: Tensor) -> Tensor:
     """`mask` less the components that nowhere contain a 5 x 5 block; the mask itself if nothing would be left."""
     eroded = ~_dilate(~mask, 5)
     return _reconstruct(eroded, mask) if bool(eroded.any()) else mask

@@ -13,7 +13,7 @@ import torch
 
 from .cameras import MAX_ORBITS
 from .clip import OrbitalClip, join_clips, load_clip, moment_of, save_clip, with_foreground
-from .conditions import load_condition_image
+from .conditions import check_conditions, load_condition_image, load_condition_video
 from .errors import InputError
 from .files import ensure_writable_parent
 from .outputs import (
@@ -34,6 +34,7 @@ SIZES = (64, 96, 128)
 """Frame sizes `generate` offers: the built-in model samples 128 pixels a side, smaller ones are averaged from it."""
 MAX_RECONSTRUCT_SIZE = 512
 PLAYBACK_FPS = 12
+MAX_SHARED_FRAMES = 16
 
 Trajectory = Literal["orbit", "static", "front"]
 Fit = Literal["swept", "t0"]
@@ -46,44 +47,55 @@ def generate(
     out: str | Path,
     prompt: str | None = None,
     image: str | Path | None = None,
+    video: str | Path | None = None,
     mask: str | Path | None = None,
+    azimuth: float | None = None,
     static: str | Path | None = None,
     motion: float | None = None,
     guidance_scale: float = 2.0,
     guidance_3d: float = 0.5,
     seed: int = 0,
-    steps: int = 20,
+    scheduler: str | None = None,
+    steps: int | None = None,
     size: int = 128,
     orbits: int = 1,
+    shared_frames: int = 0,
     fit_steps: int | None = None,
     sample_static: bool = True,
     weights: str | Path | None = None,
     progress: bool = True,
 ) -> dict:
-    """Make a 4D asset from a prompt, an image or a static 3D asset; write it to the folder `out`.
+    """Make a 4D asset from a prompt, an image, a video or a static 3D asset; write it to the folder `out`.
 
     Args:
         out: receives clip/, orbit.mp4, scene.safetensors, scene.html and report.json, all or nothing.
-        prompt: what to make; combines with `image` or `static`.
-        image: file that shows the object at view 0, time 0. mask: its foreground, where the file does not tell.
+        prompt: what to make; combines with `image`, `video` or `static`.
+        image: file that shows the object at time 0. video: file, folder of pictures, or clip of one camera that shows all
+            of the motion (`conditions.load_condition_video`). mask: their foreground, where they do not tell.
+        azimuth: degrees around the object, from its front, where image or video was taken; None: the front, or the
+            camera of a clip.
         static: a GLB (its pose at time 0 is used) or a clip argument of a static orbit.
         motion: amount of motion as a quantile in [0, 1] of the training set's; None leaves it to the model.
         guidance_scale: diffusers convention, 1 = none. guidance_3d: weight of the 3D-aware term.
         seed: the same seed on the same machine gives the same result.
-        steps: sampling steps. fit_steps: optimisation steps of the 4D construction; None chooses by size.
+        scheduler: one of `diffusion.schedulers.NAMES`; None is the model's own. steps: its steps; None is enough for it.
+        fit_steps: optimisation steps of the 4D construction; None chooses by size.
         size: side of the clip's frames in pixels, one of SIZES.
-        orbits: 1 to 4 orbits sampled together, evenly shifted in phase: more views of every moment, more time.
+        orbits: 1 to 4 orbits, evenly shifted in phase: more views of every moment, more time. shared_frames: 0 samples
+            them together; else one by one, each later one shown so many frames of the first.
         sample_static: sample a static orbit too (same seed, temporal stream closed) for the construction to start from;
             not needed when `static` is given.
-        weights: folder of another model; None is the one inside the package.
+        weights: folder or hub name ("owner/name", "owner/name@revision") of another model; None is the one inside the package.
 
     Returns: the report, as written to report.json. Raises InputError for bad input, before anything is computed.
     """
     # 1. Inputs
-    _check_conditions(prompt=prompt, image=image, mask=mask, static=static, motion=motion)
+    check_conditions(prompt=prompt, image=image, video=video, mask=mask, static=static, motion=motion, azimuth=azimuth)
     _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
     if not 1 <= orbits <= MAX_ORBITS:
         raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
+    if not 0 <= shared_frames <= MAX_SHARED_FRAMES:
+        raise InputError(f"--shared-frames: expected 0 to {MAX_SHARED_FRAMES}, got {shared_frames}")
     if size not in SIZES:
         raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())
@@ -92,6 +104,7 @@ def generate(
         # 2. Conditions
         with timer("conditions"):
             reference = None if image is None else load_condition_image(image, mask=mask)
+            filmed = None if video is None else load_condition_video(video, mask=mask, azimuth=azimuth)
             static_clip = None if static is None else load_static(static)
 
         # 3. Sample the orbital clip, and a static orbit of the same object
@@ -99,7 +112,9 @@ def generate(
             from .diffusion.pipeline import Orbit4DPipeline
 
             pipe = Orbit4DPipeline.from_pretrained(weights)
-        warnings = [w for w in [pipe.vocabulary_warning(prompt)] if w and image is None and static is None]
+        # What the user shows need not have a name that the model knows.
+        shown = image is not None or video is not None or static is not None
+        warnings = [w for w in [pipe.vocabulary_warning(prompt)] if w and not shown]
         for warning in warnings:
             print(f"orbit4d: note: {warning}", file=sys.stderr)
 
@@ -107,13 +122,17 @@ def generate(
             clip = pipe(
                 prompt=prompt,
                 image=reference,
+                azimuth=azimuth or 0.0,
+                references=filmed,
                 static_clip=static_clip,
                 motion=None if frozen else motion,
                 guidance_scale=guidance_scale,
                 guidance_3d=guidance_3d,
+                scheduler=scheduler,
                 steps=steps,
                 seed=seed,
                 orbits=orbits,
+                shared_frames=shared_frames,
                 static=frozen,
                 progress=progress,
             )
@@ -132,7 +151,7 @@ def generate(
         )
 
         # 5. Write
-        title = prompt or (Path(image).stem if image else Path(static or "orbit4d").stem)
+        title = prompt or Path(image or video or static or "orbit4d").stem
         with timer("write"):
             _write_asset(scene, clip, folder, title=title)
         report = _report("generate", settings, timer, scene, clip, fit_report, weights_hash=pipe.weights_hash)
@@ -256,26 +275,6 @@ def load_static(path: str | Path) -> OrbitalClip:
     clip = load_clip(path, static=True)
     moment_of(clip, argument=f"--static: {path}")
     return replace(clip, times=torch.zeros_like(clip.times))
-
-
-def _check_conditions(
-    *,
-    prompt: str | None,
-    image: str | Path | None,
-    mask: str | Path | None,
-    static: str | Path | None,
-    motion: float | None,
-) -> None:
-    if prompt is None and image is None and static is None:
-        raise InputError("nothing to generate from: give --prompt, --image or --static")
-    if prompt is not None and not prompt.strip():
-        raise InputError('--prompt: expected a description such as "a fox running", got an empty text')
-    if image is not None and static is not None:
-        raise InputError("--image and --static: give one of them; each combines with --prompt")
-    if mask is not None and image is None:
-        raise InputError("--mask: it marks the foreground of --image, which is missing")
-    if motion is not None and not 0 <= motion <= 1:
-        raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
 
 
 def _check_settings(

@@ -2,7 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import Tensor
+
+
+@dataclass(kw_only=True, frozen=True)
+class Guidance:
+    """How strongly the branches push, and at which steps they are asked."""
+
+    scale: float = 2.0
+    """Diffusers convention: 1 is none."""
+    weight_3d: float = 0.5
+    interval: tuple[float, float] = (0.0, 1.0)
+    """Noise levels within which there is guidance; outside, the conditional prediction stands alone."""
+    every: int = 1
+    """The guidance term is computed at every so-manieth step and kept in between."""
+
+    def __post_init__(self) -> None:
+        low, high = self.interval
+        if not 0 <= low <= high <= 1 or self.every < 1:
+            raise ValueError(f"interval within [0, 1] and every >= 1, got {self.interval} and {self.every}")
+
+    def active(self, t: float) -> bool:
+        """Whether there is guidance at noise level t."""
+        # The first level may lie a rounding error beyond 1.
+        return self.interval[0] <= min(t, 1.0) <= self.interval[1] and (self.scale != 1 or self.weight_3d != 0)
 
 
 def guide(conditional: Tensor, null: Tensor, static: Tensor, *, guidance_scale: float, guidance_3d: float) -> Tensor:

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import json
 import math
-import re
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from ..cameras import MAX_ORBITS, Cameras, Orbit
 from ..clip import OrbitalClip, SpatioTemporalFeatures
 from ..errors import InputError
-from ..files import digest, parse_json
+from ..files import atomic_folder, digest
 from .autoencoder import RGBAAutoencoder, premultiply, unpremultiply
-from .denoiser import Conditions, Denoiser, token_rays
-from .guidance import guide
-from .text import encode_text
+from .denoiser import Denoiser
+from .guidance import Guidance
+from .hub import BUILT_IN, load_complete, model_folder, read_record, weight_files
+from .sampling import (
+    SIZE,
+    Branch,
+    References,
+    encode_references,
+    make_branch,
+    phase_shifted,
+    sample,
+    view_time_grid,
+    without_references,
+)
+from .schedulers import DEFAULT, MAX_STEPS, Schedule, load_scheduler, make_scheduler, path_coefficients
+from .vocabulary import Vocabulary
 
-_Model = TypeVar("_Model", bound=nn.Module)
-BUILT_IN = Path(__file__).parent.parent / "weights" / "std4d-s"
-SIZE = 128
+__all__ = ["BUILT_IN", "DEFAULT_STEPS", "Orbit4DPipeline"]
+DEFAULT_STEPS = 12
+"""Of dpm++, whose samples at 12 steps are nearer to those of very many steps than euler's at 20 (docs/generation.md)."""
+MAX_REFERENCES = 16
+MAX_FRAMES = 256
+"""Frames sampled as one set: attention is over all of them."""
 
 
 class Orbit4DPipeline:
@@ -37,10 +52,11 @@ class Orbit4DPipeline:
         *,
         autoencoder: RGBAAutoencoder,
         denoiser: Denoiser,
-        scheduler: FlowMatchEulerDiscreteScheduler,
+        scheduler: Any,
         motion: dict,
         weights_hash: str = "unsaved",
     ) -> None:
+        """`scheduler`: a stock diffusers scheduler of `schedulers.make_scheduler`; `motion`: the record in pipeline.json."""
         self.autoencoder = autoencoder.eval().float()
         self.denoiser = denoiser.eval().float()
         self.scheduler = scheduler
@@ -48,58 +64,93 @@ class Orbit4DPipeline:
         self.weights_hash = weights_hash
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path | None = None) -> Orbit4DPipeline:
-        """Load a folder with `autoencoder/`, `denoiser/` and `pipeline.json`; None is the model inside the package.
+    def from_pretrained(cls, name: str | Path | None = None, *, revision: str | None = None) -> Orbit4DPipeline:
+        """Load a model: None is the one inside the package, else a folder, else a hub name "owner/name" ("owner/name@revision").
 
-        Raises InputError when any part or any weight is missing or does not fit: there is no fallback to untrained weights.
+        A model is `autoencoder/`, `denoiser/`, `pipeline.json` and, where it is not the default, `scheduler/`; tensors are
+        safetensors. Raises InputError when any part or any weight is missing or does not fit: there is no fallback to
+        untrained weights.
         """
-        folder = BUILT_IN if folder is None else Path(folder)
-        parts = [folder / name for name in ("autoencoder", "denoiser")]
-        weights = [file for part in parts for file in sorted(part.glob("*.safetensors"))]
-        if not (folder / "pipeline.json").is_file() or {w.parent for w in weights} != set(parts):
-            raise InputError(
-                f"{folder}: expected autoencoder/, denoiser/ and pipeline.json with trained weights; check --weights"
-            )
-        motion = _read_motion(folder / "pipeline.json")
+        folder = model_folder(name, revision=revision)
+        weights = weight_files(folder)
+        record = read_record(folder / "pipeline.json")
+        stored = (folder / "scheduler" / "scheduler_config.json").is_file()
         return cls(
-            autoencoder=_load_complete(RGBAAutoencoder, parts[0]),
-            denoiser=_load_complete(Denoiser, parts[1]),
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
-            motion=motion,
+            autoencoder=load_complete(RGBAAutoencoder, folder / "autoencoder"),
+            denoiser=load_complete(Denoiser, folder / "denoiser"),
+            scheduler=load_scheduler(folder / "scheduler") if stored else make_scheduler(DEFAULT),
+            motion=record,
             weights_hash=digest(weights),
         )
 
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the model as diffusers does: each part's config.json and safetensors, the scheduler's settings, pipeline.json.
+
+        The folder appears whole or not at all; an existing one must be empty. Raises InputError when it cannot be written.
+        """
+        folder = Path(folder)
+        if folder.is_dir() and any(folder.iterdir()):
+            raise InputError(f"{folder}: not empty; name a new or empty folder to save the model to")
+        with atomic_folder(folder) as temporary:
+            self.autoencoder.save_pretrained(temporary / "autoencoder")
+            self.denoiser.save_pretrained(temporary / "denoiser")
+            self.scheduler.save_pretrained(temporary / "scheduler")
+            (temporary / "pipeline.json").write_text(json.dumps(self.motion, indent=1))
+        return folder
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The kinds and motions that the model was trained on."""
+        return Vocabulary.of_record(self.motion)
+
     def vocabulary_warning(self, prompt: str | None) -> str | None:
-        """A line that names the kinds of the model when `prompt` holds none of them; None when all is well."""
-        kinds = [str(kind) for kind in self.motion.get("vocabulary", []) if not str(kind).startswith("toy ")]
-        names = [kind.partition(" ")[2] or kind for kind in kinds]
-        if not prompt or not names or any(re.search(rf"\b{re.escape(n)}", prompt.lower()) for n in names):
-            return None
-        return f"{prompt!r} names no kind that this model knows ({', '.join(names)}); expect a blur"
+        """A line that names the nearest known words when `prompt` is outside the vocabulary; None when all is well."""
+        return self.vocabulary.warning(prompt) if prompt else None
+
+    @property
+    def prediction(self) -> str:
+        """What the network's output means: "flow", "v" or "x0"."""
+        return self.denoiser.config.get("prediction", "flow")
 
     def check_inputs(
         self,
         *,
-        prompt: str | None,
-        image: Tensor | None,
-        static_clip: OrbitalClip | None,
-        motion: float | None,
-        steps: int,
+        prompt: str | None = None,
+        image: Tensor | None = None,
+        references: OrbitalClip | None = None,
+        static_clip: OrbitalClip | None = None,
+        motion: float | None = None,
+        steps: int | None = None,
         orbits: int = 1,
+        azimuth: float = 0.0,
+        shared_frames: int = 0,
+        grid: tuple[int, int] | None = None,
     ) -> None:
         """Raises InputError, quoting what came, when the conditions cannot be used."""
-        if prompt is None and image is None and static_clip is None:
-            raise InputError("nothing to generate from: give --prompt, --image or --static")
+        if prompt is None and image is None and static_clip is None and references is None:
+            raise InputError("nothing to generate from: give --prompt, --image, --video or --static")
         if prompt is not None and not prompt.strip():
             raise InputError('--prompt: expected a description such as "a fox running", got an empty text')
         if image is not None and (image.ndim != 3 or image.shape[0] != 4):
             raise InputError(f"image: expected RGBA of shape (4, h, w), got {tuple(image.shape)}")
+        if references is not None:
+            count, height, width = len(references), *references.rgb.shape[-2:]
+            if not 1 <= count + (image is not None) <= MAX_REFERENCES:
+                raise InputError(f"references: expected 1 to {MAX_REFERENCES} frames in all, got {count}")
+            if height != width:
+                raise InputError(f"references: expected square frames, got {width} x {height}")
         if motion is not None and not 0 <= motion <= 1:
             raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
-        if steps < 1:
-            raise InputError(f"--steps: expected at least 1, got {steps}")
+        if steps is not None and not 1 <= steps <= MAX_STEPS:
+            raise InputError(f"--steps: expected 1 to {MAX_STEPS}, got {steps}")
         if not 1 <= orbits <= MAX_ORBITS:
             raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
+        if not -360 <= azimuth <= 360:
+            raise InputError(f"--azimuth: expected -360 to 360 degrees, got {azimuth}")
+        if not 0 <= shared_frames <= MAX_REFERENCES:
+            raise InputError(f"--shared-frames: expected 0 (sampled together) to {MAX_REFERENCES}, got {shared_frames}")
+        if grid is not None and not (min(grid) >= 1 and grid[0] * grid[1] <= MAX_FRAMES):
+            raise InputError(f"grid: expected views and times whose product is 1 to {MAX_FRAMES}, got {grid}")
 
     @torch.inference_mode()
     def __call__(
@@ -107,14 +158,21 @@ class Orbit4DPipeline:
         *,
         prompt: str | None = None,
         image: Tensor | None = None,
+        azimuth: float = 0.0,
+        references: OrbitalClip | None = None,
         static_clip: OrbitalClip | None = None,
         motion: float | None = None,
         guidance_scale: float = 2.0,
         guidance_3d: float = 0.5,
-        steps: int = 20,
+        guidance_interval: tuple[float, float] = (0.0, 1.0),
+        guidance_every: int = 1,
+        scheduler: str | None = None,
+        steps: int | None = None,
         seed: int = 0,
         orbit: Orbit | None = None,
         orbits: int = 1,
+        shared_frames: int = 0,
+        grid: tuple[int, int] | None = None,
         static: bool = False,
         features: bool = False,
         progress: bool = True,
@@ -123,13 +181,21 @@ class Orbit4DPipeline:
 
         Args:
             prompt: what to make; see the model card for the vocabulary of the built-in model.
-            image: (4, h, w) straight RGBA in [0, 1]: the object at view 0, time 0, as large as `conditions.centred` makes it.
+            image: (4, h, w) straight RGBA in [0, 1]: the object at time 0, as large as `conditions.centred` makes it, seen
+                from `azimuth` degrees (0: the object's front).
+            references: square frames of the object, each with its camera and time, that the clip is to agree with: a
+                video is several times of one view. Combines with all others.
             static_clip: the object at time 0 from all around; each frame is given its nearest view.
             motion: quantile in [0, 1] of the training set's motion magnitude; None leaves it to the model.
             guidance_scale: diffusers convention, 1 = none. guidance_3d: w2 of the 3D-aware term.
+            guidance_interval: noise levels between which there is guidance. guidance_every: see `Guidance`.
+            scheduler: one of `schedulers.NAMES`; None is the model's own. steps: None is DEFAULT_STEPS.
             orbit: camera path, default 24 frames at radius 2.
-            orbits: how many orbits are sampled together as one set of (view, time) pairs; the k-th starts at azimuth
-                360 k / orbits, so every moment is seen from `orbits` sides. Ignored with `static`.
+            orbits: how many orbits; the k-th starts at azimuth 360 k / orbits, so every moment is seen from `orbits` sides.
+                Ignored with `static`.
+            shared_frames: 0 samples the orbits together, as one set of (view, time) pairs; else each later orbit is
+                sampled by itself, with so many frames of the first, evenly spaced, as references.
+            grid: (views, times): every pair of that many directions and moments instead of orbits.
             static: sample the static orbit (temporal gate closed, all times 0) instead of the moving one.
             features: also return the network's z_s, z_t maps of the final latents, at noise level 0.2.
 
@@ -137,64 +203,83 @@ class Orbit4DPipeline:
         """
         # 1. Inputs
         self.check_inputs(
-            prompt=prompt, image=image, static_clip=static_clip, motion=motion, steps=steps, orbits=orbits
+            prompt=prompt,
+            image=image,
+            references=references,
+            static_clip=static_clip,
+            motion=motion,
+            steps=steps,
+            orbits=orbits,
+            azimuth=azimuth,
+            shared_frames=shared_frames,
+            grid=grid,
         )
-        cameras, times = phase_shifted(orbit or Orbit(), 1 if static else orbits)
+        orbit, orbits = orbit or Orbit(), 1 if static or grid else orbits
+        cameras, times = view_time_grid(orbit, *grid) if grid else phase_shifted(orbit, orbits)
         times = torch.zeros_like(times) if static else times
-        frames = len(times)
 
-        # 2. Conditions of the three branches: (y, m), null, and 3D (temporal gate closed)
-        reference = None if image is None else self._encode_image(image)
-        still = None if static_clip is None else self._encode_static(static_clip, cameras)
-        conditional = self._conditions(
-            cameras, times, prompt=prompt, still=still, motion=motion, reference=reference, static=static
-        )
-        null = self._conditions(cameras, times, prompt=None, still=None, motion=None, reference=None, static=static)
-        # In training the closed gate never came together with a static 3D condition, so the 3D branch goes without.
-        frozen = replace(conditional, static_mode=torch.ones(1, dtype=torch.bool), motion=None, static_latents=None)
-        if static or (prompt is None and image is None):
-            guidance_3d = 0.0  # the 3D branch would know nothing of the object
+        # 2. What the network is shown: reference frames, views of the static object
+        shown = self._references(image, references, orbit=orbit, azimuth=azimuth)
+        still = None if static_clip is None else self._still(static_clip)
+        known = prompt is not None or shown is not None
+        plan = make_scheduler(scheduler) if scheduler else self.scheduler
+        # Without either, the 3D branch would know nothing of the object.
+        weight_3d = guidance_3d if known and not static else 0.0
+        guidance = Guidance(scale=guidance_scale, weight_3d=weight_3d, interval=guidance_interval, every=guidance_every)
 
         # 3. Noise
         generator = torch.Generator().manual_seed(seed)
-        x = torch.randn(1, frames, *self._latent_shape(), generator=generator)
+        noise = torch.randn(1, len(times), *self._latent_shape(), generator=generator)
 
-        # 4. Denoise
-        schedule: Any = self.scheduler  # diffusers annotates its tensors as torch.FloatTensor, which no tensor is
-        schedule.set_timesteps(steps)
-        for step, timestep in enumerate(tqdm(schedule.timesteps, desc="sample", disable=not progress, unit="step")):
-            t = schedule.sigmas[step]
-            e = self._predict(x, t, conditional, reference)
-            w1, w2 = guidance_scale - 1, guidance_3d
-            e_null = self._predict(x, t, null, None) if w1 else e
-            e_3d = self._predict(x, t, frozen, reference) if w2 else e
-            e = guide(e, e_null, e_3d, guidance_scale=guidance_scale, guidance_3d=w2)
-            x = schedule.step(e, timestep, x, return_dict=False)[0]
+        # 4. Denoise, all at once or orbit by orbit
+        def run(index: slice, shown: References | None) -> Tensor:
+            views, moments = cameras[index], times[index]
+            common: dict[str, Any] = {"prompt": prompt, "references": shown}
+            frozen = make_branch(self.denoiser, views, moments, static=True, **common) if weight_3d else None
+            return sample(
+                self.denoiser,
+                Schedule(plan, prediction=self.prediction).set_timesteps(steps or DEFAULT_STEPS),
+                noise[:, index],
+                conditional=make_branch(
+                    self.denoiser,
+                    views,
+                    moments,
+                    motion=self.log_motion(motion),
+                    still=still,
+                    static=static,
+                    **common,
+                ),
+                null=make_branch(self.denoiser, views, moments, static=static),
+                frozen=frozen,  # without the static object: in training the closed gate never came together with it
+                guidance=guidance,
+                progress=progress,
+            )
+
+        if orbits == 1 or not shared_frames:
+            x = run(slice(0, len(times)), shown)
+        else:
+            x = self._one_by_one(run, cameras, times, shown, orbits=orbits, shared_frames=shared_frames)
 
         # 5. Decode
         rgb, alpha = unpremultiply(self.autoencoder.decode(x[0]))
         alpha = ((alpha - 0.04) / 0.92).clamp(0, 1)
         clip = OrbitalClip(rgb=rgb, alpha=alpha, cameras=cameras, times=times, caption=prompt)
         if features and not static:
-            clip.features = self.features(x, conditional, cameras, times)
+            branch = make_branch(
+                self.denoiser, cameras, times, prompt=prompt, motion=self.log_motion(motion), still=still
+            )
+            clip.features = self.features(x, branch, cameras, times)
         return clip
 
     def features(
-        self, latents: Tensor, c: Conditions, cameras: Cameras, times: Tensor, *, noise_level: float = 0.2
+        self, latents: Tensor, branch: Branch, cameras: Cameras, times: Tensor, *, noise_level: float = 0.2
     ) -> SpatioTemporalFeatures:
         """The two streams' token maps for clean latents (1, f, c, h, w), noised once at one fixed level."""
         generator = torch.Generator().manual_seed(0)
-        noisy = (1 - noise_level) * latents + noise_level * torch.randn(latents.shape, generator=generator)
+        a, s = path_coefficients(self.prediction, noise_level)
+        noisy = a * latents + s * torch.randn(latents.shape, generator=generator)
         f = len(times)
-        if c.reference is not None:
-            c = replace(
-                c,
-                plucker=c.plucker[:, -f:],
-                times=c.times[:, -f:],
-                reference=None,
-                static_latents=_last(c.static_latents, f),
-            )
-        z_s, z_t, *_ = self.denoiser.streams(noisy, torch.full((1, f), noise_level), c)
+        z_s, z_t, *_ = self.denoiser.streams(noisy, torch.full((1, f), noise_level), without_references(branch, f))
         assert z_t is not None
 
         def maps(z: Tensor) -> Tensor:
@@ -216,109 +301,46 @@ class Orbit4DPipeline:
         side = self.denoiser.config["latent_size"]
         return self.denoiser.config["latent_channels"], side, side
 
-    def _encode_image(self, image: Tensor) -> Tensor:
-        """(4, h, w) straight RGBA -> (1, 1, c, 16, 16) clean latent."""
-        frame = premultiply(image[None, :3], image[None, 3:])
-        frame = F.interpolate(frame, size=(SIZE, SIZE), mode="area")
-        return self.autoencoder.encode(frame)[None]
+    def _references(
+        self, image: Tensor | None, clip: OrbitalClip | None, *, orbit: Orbit, azimuth: float
+    ) -> References | None:
+        """The image, seen from `azimuth` at time 0, and the frames of `clip`."""
+        shown = None if clip is None else encode_references(self.autoencoder, clip)
+        if image is None:
+            return shown
+        frame = F.interpolate(premultiply(image[None, :3], image[None, 3:]), size=(SIZE, SIZE), mode="area")
+        camera = replace(orbit, azimuth_start_deg=azimuth).cameras(SIZE)[:1]
+        return References(latents=self.autoencoder.encode(frame), cameras=camera, times=torch.zeros(1)) + shown
 
-    def _encode_static(self, clip: OrbitalClip, cameras: Cameras) -> Tensor:
-        """Static orbit -> (1, f, c, 16, 16): for each of the f cameras the clip's view from the nearest direction."""
+    def _still(self, clip: OrbitalClip) -> Callable[[Cameras], Tensor]:
+        """A function of f cameras: latents (f, c, h, w), for each the view of the static `clip` from the nearest direction."""
         clip = clip.resized(SIZE)
         if clip.rgb.shape[-2:] != (SIZE, SIZE):
             raise InputError(f"static clip: expected square frames, got {clip.rgb.shape[-1]} x {clip.rgb.shape[-2]}")
-        wanted, given = (F.normalize(c.positions, dim=-1) for c in (cameras, clip.cameras))
-        nearest = (wanted @ given.T).argmax(dim=1)
-        return self.autoencoder.encode(premultiply(clip.rgb, clip.alpha))[nearest][None]
+        latents = self.autoencoder.encode(premultiply(clip.rgb, clip.alpha))
 
-    def _conditions(
-        self,
+        def views(cameras: Cameras) -> Tensor:
+            wanted, given = (F.normalize(c.positions, dim=-1) for c in (cameras, clip.cameras))
+            return latents[(wanted @ given.T).argmax(dim=1)]
+
+        return views
+
+    @staticmethod
+    def _one_by_one(
+        run: Callable[[slice, References | None], Tensor],
         cameras: Cameras,
         times: Tensor,
+        shown: References | None,
         *,
-        prompt: str | None,
-        still: Tensor | None,
-        motion: float | None,
-        reference: Tensor | None,
-        static: bool,
-    ) -> Conditions:
-        rays = token_rays(cameras, self.denoiser.grid)
-        reference_flags = torch.zeros(1, len(times), dtype=torch.bool)
-        if reference is not None:  # an extra frame in front: view 0, time 0, clean
-            rays, times = torch.cat([rays[:1], rays]), torch.cat([torch.zeros(1), times])
-            still = None if still is None else torch.cat([still[:, :1], still], dim=1)
-            reference_flags = torch.cat([torch.ones(1, 1, dtype=torch.bool), reference_flags], dim=1)
-        text, mask = encode_text([prompt or ""])
-        return Conditions(
-            plucker=rays[None],
-            times=times[None],
-            text=text,
-            text_mask=mask,
-            motion=None if static else self.log_motion(motion),
-            static_latents=still,
-            reference=reference_flags,
-            static_mode=torch.tensor([static]),
-        )
-
-    def _predict(self, x: Tensor, t: Tensor, c: Conditions, reference: Tensor | None) -> Tensor:
-        """Velocity of the frames x (1, f, c, h, w) at one noise level; the reference frame rides along and is dropped."""
-        levels = torch.full((1, x.shape[1]), float(t))
-        if reference is not None:
-            x, levels = torch.cat([reference, x], dim=1), torch.cat([torch.zeros(1, 1), levels], dim=1)
-        with torch.autocast("cpu", torch.bfloat16, enabled=_fast_bf16()):
-            velocity = self.denoiser(x, levels, c).float()
-        return velocity[:, 1:] if reference is not None else velocity
-
-
-def _load_complete(model: type[_Model], folder: Path) -> _Model:
-    """A diffusers model whose every weight came from `folder`."""
-    try:
-        loaded, info = model.from_pretrained(  # type: ignore[attr-defined]
-            folder, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise InputError(f"{folder}: cannot be loaded as {model.__name__} ({reason}); check --weights") from error
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if wrong := list(info[kind]):
-            raise InputError(
-                f"{folder}: {kind.replace('_', ' ')} in its weights: {wrong[0]} and {len(wrong) - 1} more; check --weights"
-            )
-    return loaded
-
-
-def _read_motion(file: Path) -> dict:
-    """The scale of the motion condition, from `pipeline.json`."""
-    motion = parse_json(file.read_bytes(), source=file)
-    try:
-        quantiles = [float(q) for q in motion["log_m_quantiles"]]
-        numbers = [float(motion["log_m_mean"]), float(motion["log_m_std"]), *quantiles]
-        good = len(quantiles) >= 2 and all(map(math.isfinite, numbers)) and motion["log_m_std"] > 0
-    except (ValueError, KeyError, TypeError):
-        good = False
-    if not good:
-        raise InputError(
-            f"{file}: expected numbers log_m_mean, log_m_std and log_m_quantiles; it was not written by `orbit4d train`"
-        )
-    return motion
-
-
-def phase_shifted(orbit: Orbit, count: int) -> tuple[Cameras, Tensor]:
-    """Cameras and times of `count` orbits, one after the other, of which the k-th starts 360 k / count degrees later."""
-    paths = [replace(orbit, azimuth_start_deg=orbit.azimuth_start_deg + 360 * k / count) for k in range(count)]
-    parts = [path.cameras(SIZE) for path in paths]
-    cameras = replace(
-        parts[0],
-        camera_to_world=torch.cat([part.camera_to_world for part in parts]),
-        intrinsics=torch.cat([part.intrinsics for part in parts]),
-    )
-    return cameras, orbit.times.repeat(count)
-
-
-def _last(x: Tensor | None, count: int) -> Tensor | None:
-    return None if x is None else x[:, -count:]
-
-
-def _fast_bf16() -> bool:
-    """True where the CPU multiplies bf16 natively (elsewhere bf16 is several times slower than fp32)."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        orbits: int,
+        shared_frames: int,
+    ) -> Tensor:
+        """Latents of all orbits: the first by itself, each later one shown `shared_frames` of the first, evenly spaced."""
+        frames = len(times) // orbits
+        parts = [run(slice(0, frames), shown)]
+        # An orbit's last view is its first, at another time: evenly spaced frames leave it out.
+        picked = [round(i * frames / shared_frames) for i in range(min(shared_frames, frames))]
+        first = References(latents=parts[0][0][picked], cameras=cameras[picked], times=times[picked])
+        for k in range(1, orbits):
+            parts.append(run(slice(k * frames, (k + 1) * frames), first + shown))
+        return torch.cat(parts, dim=1)

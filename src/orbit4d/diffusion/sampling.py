@@ -1,0 +1,187 @@
+"""Sampling a set of (view, time) pairs: what is asked for, what the network is told of it, and the guided steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ..cameras import Cameras, Orbit
+from ..clip import OrbitalClip
+from .autoencoder import RGBAAutoencoder, premultiply
+from .denoiser import Conditions, Denoiser, token_rays
+from .guidance import Guidance, guide
+from .schedulers import Schedule
+from .text import encode_text
+
+SIZE = 128
+
+
+@dataclass(kw_only=True)
+class References:
+    """Clean frames that the network is shown: latents (k, c, h, w), their k cameras, and times (k,)."""
+
+    latents: Tensor
+    cameras: Cameras
+    times: Tensor
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    def __getitem__(self, index: slice | list[int]) -> References:
+        return References(latents=self.latents[index], cameras=self.cameras[index], times=self.times[index])
+
+    def __add__(self, other: References | None) -> References:
+        if other is None:
+            return self
+        return References(
+            latents=torch.cat([self.latents, other.latents]),
+            cameras=joined(self.cameras, other.cameras),
+            times=torch.cat([self.times, other.times]),
+        )
+
+    def of_one_moment(self) -> References:
+        """Those of the earliest time: what a network with its temporal gate closed can make sense of."""
+        first = self.times.min()
+        return self[(self.times <= first + 1e-4).nonzero()[:, 0].tolist()]
+
+
+@dataclass(kw_only=True)
+class Branch:
+    """One question to the network: the conditions of the reference frames and of the frames to sample, in this order."""
+
+    conditions: Conditions
+    references: References | None
+
+
+def encode_references(autoencoder: RGBAAutoencoder, clip: OrbitalClip) -> References:
+    """The frames of `clip`, square and of any size, as references."""
+    clip = clip.resized(SIZE)
+    return References(
+        latents=autoencoder.encode(premultiply(clip.rgb, clip.alpha)),
+        cameras=clip.cameras.resized(SIZE, SIZE),
+        times=clip.times,
+    )
+
+
+def make_branch(
+    denoiser: Denoiser,
+    cameras: Cameras,
+    times: Tensor,
+    *,
+    prompt: str | None = None,
+    motion: Tensor | None = None,
+    references: References | None = None,
+    still: Callable[[Cameras], Tensor] | None = None,
+    static: bool = False,
+) -> Branch:
+    """The question for frames at these cameras and times (f,).
+
+    `still` gives latents (f', c, h, w) of a static 3D condition for any f' cameras. `motion` is (1,) standardised log m.
+    `static` closes the temporal gate: without motion, all times 0, and of the references only those of one moment.
+    """
+    if static:
+        times, motion = torch.zeros_like(times), None
+        references = None if references is None else references.of_one_moment()
+    shown = 0
+    if references is not None:
+        shown, cameras = len(references), joined(references.cameras, cameras)
+        times = torch.cat([torch.zeros(shown) if static else references.times, times])
+    text, mask = encode_text([prompt or ""])
+    conditions = Conditions(
+        plucker=token_rays(cameras, denoiser.grid)[None],
+        times=times[None],
+        text=text,
+        text_mask=mask,
+        motion=motion,
+        static_latents=None if still is None else still(cameras)[None],
+        reference=(torch.arange(len(times)) < shown)[None],
+        static_mode=torch.tensor([static]),
+    )
+    return Branch(conditions=conditions, references=references)
+
+
+def without_references(branch: Branch, frames: int) -> Conditions:
+    """The conditions of the last `frames` frames alone."""
+    c = branch.conditions
+    return replace(
+        c,
+        plucker=c.plucker[:, -frames:],
+        times=c.times[:, -frames:],
+        reference=None,
+        static_latents=None if c.static_latents is None else c.static_latents[:, -frames:],
+    )
+
+
+def predict(denoiser: Denoiser, x: Tensor, t: float, branch: Branch) -> Tensor:
+    """The network's output (1, f, c, h, w) for frames x at one noise level; references ride along clean and are dropped."""
+    levels = torch.full((1, x.shape[1]), t)
+    shown = 0 if branch.references is None else len(branch.references)
+    if branch.references is not None:
+        x = torch.cat([branch.references.latents[None], x], dim=1)
+        levels = torch.cat([torch.zeros(1, shown), levels], dim=1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16()):
+        output = denoiser(x, levels, branch.conditions).float()
+    return output[:, shown:]
+
+
+def sample(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    noise: Tensor,
+    *,
+    conditional: Branch,
+    null: Branch,
+    frozen: Branch | None,
+    guidance: Guidance,
+    progress: bool = False,
+) -> Tensor:
+    """Clean latents (1, f, c, h, w) from `noise` of that shape, along a planned `schedule`.
+
+    `frozen` is the conditional question with the temporal gate closed; None leaves the 3D-aware term out.
+    """
+    x, correction = noise, None
+    for i, level in enumerate(tqdm(schedule.levels, desc="sample", disable=not progress, unit="step")):
+        t, given = float(level), schedule.network_input(x, i)
+        e = predict(denoiser, given, t, conditional)
+        if guidance.active(t):
+            if correction is None or i % guidance.every == 0:
+                e_null = predict(denoiser, given, t, null) if guidance.scale != 1 else e
+                use_3d = guidance.weight_3d != 0 and frozen is not None
+                e_3d = predict(denoiser, given, t, frozen) if use_3d and frozen is not None else e
+                guided = guide(e, e_null, e_3d, guidance_scale=guidance.scale, guidance_3d=guidance.weight_3d)
+                correction = guided - e
+            e = e + correction
+        x = schedule.step(e, i, x)
+    return x
+
+
+def phase_shifted(orbit: Orbit, count: int) -> tuple[Cameras, Tensor]:
+    """Cameras and times of `count` orbits, one after the other, of which the k-th starts 360 k / count degrees later."""
+    paths = [replace(orbit, azimuth_start_deg=orbit.azimuth_start_deg + 360 * k / count) for k in range(count)]
+    return joined(*(path.cameras(SIZE) for path in paths)), orbit.times.repeat(count)
+
+
+def view_time_grid(orbit: Orbit, views: int, times: int) -> tuple[Cameras, Tensor]:
+    """Cameras and times of all pairs of `views` directions, evenly around, and `times` moments in [0, 1]; times run first."""
+    path = replace(orbit, frames=views + 1).cameras(SIZE)[:-1]
+    rows = torch.arange(views).repeat_interleave(times)
+    moments = torch.linspace(0, 1, times) if times > 1 else torch.zeros(1)
+    return path[rows], moments.repeat(views)
+
+
+def joined(*cameras: Cameras) -> Cameras:
+    """All cameras, which are for one image size, in one batch."""
+    return replace(
+        cameras[0],
+        camera_to_world=torch.cat([c.camera_to_world for c in cameras]),
+        intrinsics=torch.cat([c.intrinsics for c in cameras]),
+    )
+
+
+def fast_bf16() -> bool:
+    """True where the CPU multiplies bf16 natively (elsewhere bf16 is several times slower than fp32)."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,255 @@
+"""Stock diffusers schedulers behind one small protocol, for networks of any prediction.
+
+A network lives on a *path* x_t = a(t) x0 + s(t) eps and outputs one of three things (`Denoiser.config["prediction"]`):
+
+    flow:  a = 1 - t,          s = t,             output eps - x0
+    x0:    a = 1 - t,          s = t,             output x0
+    v:     a = cos(pi t / 2),  s = sin(pi t / 2), output a eps - s x0
+
+A scheduler lives on one of the two paths as well, and expects one output. Where they differ, `Schedule` translates: at equal
+signal to noise a / s the two paths differ by a factor alone, and (x_t, output) determine (x0, eps) and back. Every
+translation is affine in the output with coefficients that do not depend on the branch, so it commutes with guidance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_dpmsolver_multistep import DPMSolverMultistepScheduler
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_flow_match_heun_discrete import FlowMatchHeunDiscreteScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from torch import Tensor
+
+from ..errors import InputError
+from ..files import parse_json
+
+Prediction = Literal["flow", "v", "x0"]
+SchedulerName = Literal["euler", "heun", "dpm++", "unipc", "ddim"]
+NAMES: tuple[str, ...] = get_args(SchedulerName)
+DEFAULT = "dpm++"
+SHIFT = 2.0
+"""Levels are s = shift u / (1 + (shift - 1) u) for u evenly from 1 to 0: above 1, more of the steps go to high noise."""
+TRAIN_STEPS = 1000
+MAX_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How a scheduler class is configured. `fixed`: settings without which its steps would not mean what we take them for."""
+
+    scheduler: type
+    path: Literal["flow", "v"]
+    shift: str | None
+    fixed: dict[str, Any]
+
+
+_MULTISTEP = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "final_sigmas_type": "zero"}
+_KINDS: dict[str, _Kind] = {
+    "euler": _Kind(FlowMatchEulerDiscreteScheduler, "flow", "shift", {"use_dynamic_shifting": False}),
+    "heun": _Kind(FlowMatchHeunDiscreteScheduler, "flow", "shift", {}),
+    "dpm++": _Kind(DPMSolverMultistepScheduler, "flow", "flow_shift", _MULTISTEP | {"algorithm_type": "dpmsolver++"}),
+    "unipc": _Kind(UniPCMultistepScheduler, "flow", "flow_shift", _MULTISTEP | {"predict_x0": True}),
+    "ddim": _Kind(
+        DDIMScheduler,
+        "v",
+        None,
+        {
+            "prediction_type": "v_prediction",
+            "timestep_spacing": "trailing",
+            "clip_sample": False,
+            "set_alpha_to_one": True,
+            "thresholding": False,
+            "num_train_timesteps": TRAIN_STEPS,
+        },
+    ),
+}
+
+
+def make_scheduler(name: str, *, shift: float = SHIFT) -> Any:
+    """The stock diffusers scheduler called `name` (one of NAMES), set up for our paths; its `save_pretrained` keeps that.
+
+    `ddim` has the variance-preserving path's own alphas, cos(pi t / 2)^2 down to exactly 0, and no shift.
+    Raises InputError for other names, and for a shift that is not a positive number.
+    """
+    if name not in _KINDS:
+        raise InputError(f"--scheduler: expected one of {', '.join(NAMES)}, got {name!r:.40}")
+    if not 0 < shift < 1000:
+        raise InputError(f"scheduler shift: expected a number above 0, got {shift}")
+    kind = _KINDS[name]
+    settings = dict(kind.fixed)
+    if kind.shift is not None:
+        settings[kind.shift] = shift
+    else:
+        settings["trained_betas"] = _cosine_betas()
+    return kind.scheduler(**settings)
+
+
+def load_scheduler(folder: Path) -> Any:
+    """The scheduler of `folder`/scheduler_config.json, as `save_pretrained` wrote it.
+
+    Raises InputError for classes and settings that we do not drive.
+    """
+    file = folder / "scheduler_config.json"
+    if file.stat().st_size > 2**20:
+        raise InputError(f"{file}: larger than 1 MiB, expected a scheduler's settings; check --weights")
+    config = parse_json(file.read_bytes(), source=file)
+    name = config.get("_class_name") if isinstance(config, dict) else None
+    kind = next((k for k in _KINDS.values() if k.scheduler.__name__ == name), None)
+    if kind is None:
+        known = ", ".join(k.scheduler.__name__ for k in _KINDS.values())
+        raise InputError(f"{file}: expected a scheduler of the classes {known}, got {name!r:.60}")
+    wrong = next((key for key, value in kind.fixed.items() if config.get(key, value) != value), None)
+    if wrong is not None:
+        raise InputError(f"{file}: {wrong} must be {kind.fixed[wrong]!r}, got {config[wrong]!r:.40}")
+    try:
+        scheduler = kind.scheduler.from_config(config)
+        levels = Schedule(scheduler, prediction="flow").set_timesteps(4).levels
+        good = bool(levels.isfinite().all()) and abs(float(levels[0]) - 1) < 1e-3
+    except (ValueError, TypeError, RuntimeError, ArithmeticError, NotImplementedError, ImportError) as error:
+        raise InputError(f"{file}: not a scheduler's settings ({' '.join(str(error).split())[:120]})") from error
+    if not good:
+        raise InputError(
+            f"{file}: its first step is not at pure noise; expected settings as make_scheduler writes them"
+        )
+    return scheduler
+
+
+def scheduler_name(scheduler: Any) -> str:
+    """Which of NAMES a scheduler is. Raises InputError for other classes."""
+    for name, kind in _KINDS.items():
+        if type(scheduler) is kind.scheduler:
+            return name
+    raise InputError(f"scheduler: expected one of {', '.join(NAMES)}, got a {type(scheduler).__name__}")
+
+
+def path_coefficients(prediction: str, t: Tensor | float) -> tuple[Tensor, Tensor]:
+    """(a, s) of x_t = a x0 + s eps at noise level t in [0, 1] on the path of a network with this prediction."""
+    t = torch.as_tensor(t)
+    if prediction == "v":
+        return torch.cos(t * (math.pi / 2)), torch.sin(t * (math.pi / 2))
+    return 1 - t, t
+
+
+def split(prediction: str, output: Tensor, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
+    """(x0, eps) that a network's `output` means for its input x at level t; x0 predictions need t > 0."""
+    a, s = path_coefficients(prediction, t)
+    match prediction:
+        case "flow":
+            return x - s * output, x + a * output
+        case "v":
+            return a * x - s * output, s * x + a * output
+        case _:
+            return output, (x - a * output) / s
+
+
+class Schedule:
+    """One sampling run: the levels the network is asked at, its inputs there, and the steps that its outputs make.
+
+    A copy of the stock scheduler is driven, so that runs do not share state. Use, for steps i = 0, 1, ...:
+
+        x = noise
+        for i, t in enumerate(schedule.levels):
+            x = schedule.step(network(schedule.network_input(x, i), t), i, x)
+    """
+
+    levels: Tensor
+    """(n,) the network's noise level at each evaluation, from 1 (pure noise) downwards."""
+
+    def __init__(self, scheduler: Any, *, prediction: str) -> None:
+        if prediction not in get_args(Prediction):
+            raise ValueError(f"prediction must be one of {get_args(Prediction)}, got {prediction!r}")
+        self.name, self.prediction = scheduler_name(scheduler), prediction
+        self.path = _KINDS[self.name].path
+        self.scheduler: Any = type(scheduler).from_config(scheduler.config)
+
+    def set_timesteps(self, steps: int) -> Schedule:
+        """Plan `steps` steps; heun evaluates the network 2 steps - 1 times, the others once a step. Returns self."""
+        if not 1 <= steps <= MAX_STEPS:
+            raise InputError(f"--steps: expected 1 to {MAX_STEPS}, got {steps}")
+        a, s = _PLAN[self.name](self.scheduler, steps)
+        a, s = a.double(), s.double()
+        self.levels = (torch.atan2(s, a) * (2 / math.pi) if self.prediction == "v" else s / (a + s)).float()
+        mine = torch.stack(path_coefficients(self.prediction, self.levels.double())).sum(dim=0)
+        self._scale = (mine / (a + s)).float()
+        self._native = torch.stack([a, s], dim=1).float()
+        if hasattr(self.scheduler, "set_begin_index"):
+            self.scheduler.set_begin_index(0)  # by count: multistep schedulers round their timesteps to integers
+        return self
+
+    def network_input(self, x: Tensor, i: int) -> Tensor:
+        """The sample x of evaluation i, scaled to the network's path."""
+        return x if self._same_path else x * self._scale[i]
+
+    def step(self, output: Tensor, i: int, x: Tensor) -> Tensor:
+        """The next sample, after evaluation i of the network gave `output` for `network_input(x, i)`."""
+        if self.prediction != self.path:
+            x0, eps = split(self.prediction, output, self.network_input(x, i), self.levels[i])
+            a, s = self._native[i]
+            output = eps - x0 if self.path == "flow" else a * eps - s * x0
+        return self.scheduler.step(output, self.scheduler.timesteps[i], x, return_dict=False)[0]
+
+    @property
+    def _same_path(self) -> bool:
+        return (self.prediction == "v") == (self.path == "v")
+
+
+def _cosine_betas() -> list[float]:
+    """Betas whose running product of 1 - beta is cos(pi t / 2)^2 at t = 1 / n, 2 / n, ..., 1."""
+    t = torch.arange(TRAIN_STEPS + 1, dtype=torch.float64) / TRAIN_STEPS
+    alphas = torch.cos(t * (math.pi / 2)).square()
+    alphas[-1] = 0.0
+    return (1 - alphas[1:] / alphas[:-1]).tolist()
+
+
+def _sigmas(steps: int, shift: float) -> Tensor:
+    u = 1 - torch.arange(steps, dtype=torch.float64) / steps
+    return (shift * u / (1 + (shift - 1) * u)).float()
+
+
+def _plan_euler(scheduler: Any, steps: int) -> tuple[Tensor, Tensor]:
+    # The scheduler's own spacing ends at sigma 1/1000: its last step would change nothing.
+    scheduler.set_timesteps(sigmas=[1 - i / steps for i in range(steps)])
+    return 1 - scheduler.sigmas[:-1], scheduler.sigmas[:-1]
+
+
+def _plan_heun(scheduler: Any, steps: int) -> tuple[Tensor, Tensor]:
+    scheduler.sigma_max, scheduler.sigma_min = 1.0, 1 / steps  # before its shift; as for euler
+    scheduler.set_timesteps(steps)
+    sigmas = scheduler.timesteps / scheduler.config.num_train_timesteps
+    return 1 - sigmas, sigmas
+
+
+def _plan_dpm(scheduler: Any, steps: int) -> tuple[Tensor, Tensor]:
+    scheduler.set_timesteps(steps)
+    sigmas = _sigmas(steps, scheduler.config.flow_shift)
+    scheduler.sigmas = torch.cat([sigmas, sigmas.new_zeros(1)])  # its own begin at 0.999: not quite noise
+    return 1 - sigmas, sigmas
+
+
+def _plan_unipc(scheduler: Any, steps: int) -> tuple[Tensor, Tensor]:
+    u = 1 - np.arange(steps) / steps
+    scheduler.set_timesteps(sigmas=u)  # begins at 1 - 1e-6: its logarithms need that
+    return 1 - scheduler.sigmas[:-1], scheduler.sigmas[:-1]
+
+
+def _plan_ddim(scheduler: Any, steps: int) -> tuple[Tensor, Tensor]:
+    scheduler.set_timesteps(steps)
+    angle = (scheduler.timesteps.double() + 1) / TRAIN_STEPS * (math.pi / 2)
+    return torch.cos(angle), torch.sin(angle)
+
+
+_PLAN: dict[str, Callable[[Any, int], tuple[Tensor, Tensor]]] = {
+    "euler": _plan_euler,
+    "heun": _plan_heun,
+    "dpm++": _plan_dpm,
+    "unipc": _plan_unipc,
+    "ddim": _plan_ddim,
+}

@@ -1,0 +1,132 @@
+"""Models on disk and on the hub: round trips, a prepared cache, and what is said when there is none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import torch
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from orbit4d.cameras import Orbit
+from orbit4d.diffusion.autoencoder import RGBAAutoencoder
+from orbit4d.diffusion.denoiser import Denoiser
+from orbit4d.diffusion.hub import FILES, model_folder
+from orbit4d.diffusion.pipeline import Orbit4DPipeline
+from orbit4d.diffusion.schedulers import make_scheduler, scheduler_name
+from orbit4d.errors import InputError
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def tiny(scheduler: str = "unipc") -> Orbit4DPipeline:
+    torch.manual_seed(0)
+    denoiser = Denoiser(spatial_width=32, temporal_width=16, depth=2, spatial_heads=2, temporal_heads=1)
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    record = {"log_m_mean": -5.0, "log_m_std": 1.0, "log_m_quantiles": [-8.0, -5.0, -2.0], "vocabulary": ["a fox"]}
+    return Orbit4DPipeline(
+        autoencoder=RGBAAutoencoder(widths=(8, 8, 16)),
+        denoiser=denoiser,
+        scheduler=make_scheduler(scheduler),
+        motion=record,
+    )
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hub cache that holds acme/orbits at one commit, and no network."""
+    repository = tmp_path / "cache" / "models--acme--orbits"
+    tiny().save_pretrained(repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    return tmp_path / "cache"
+
+
+def test_a_saved_model_draws_the_same(tmp_path: Path) -> None:
+    pipe = tiny()
+    pipe.save_pretrained(tmp_path / "m")
+    names = {str(p.relative_to(tmp_path / "m")) for p in (tmp_path / "m").rglob("*") if p.is_file()}
+    assert {"pipeline.json", "scheduler/scheduler_config.json", "denoiser/config.json"} <= names
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+    loaded = Orbit4DPipeline.from_pretrained(tmp_path / "m")
+    assert scheduler_name(loaded.scheduler) == "unipc" and loaded.motion == pipe.motion
+    options = {"prompt": "a fox", "steps": 2, "orbit": Orbit(frames=3), "progress": False}
+    assert torch.equal(pipe(**options).rgb, loaded(**options).rgb)
+    with pytest.raises(InputError, match="not empty"):
+        pipe.save_pretrained(tmp_path / "m")
+
+
+def test_a_folder_without_a_scheduler_gets_the_default(tmp_path: Path) -> None:
+    tiny("euler").save_pretrained(tmp_path / "m")
+    (tmp_path / "m" / "scheduler" / "scheduler_config.json").unlink()
+    assert scheduler_name(Orbit4DPipeline.from_pretrained(tmp_path / "m").scheduler) == "dpm++"
+
+
+def test_a_hub_name_is_read_from_the_cache(cache: Path) -> None:
+    pipe = Orbit4DPipeline.from_pretrained("acme/orbits")
+    assert scheduler_name(pipe.scheduler) == "unipc" and pipe.vocabulary.kinds == {"fox": ()}
+    assert model_folder("acme/orbits@main") == model_folder(Path("acme/orbits"), revision=COMMIT)
+
+
+@pytest.mark.parametrize("name", ["acme/absent", "acme/orbits@other"])
+def test_what_is_not_cached_is_named_offline(cache: Path, name: str) -> None:
+    with pytest.raises(InputError, match="offline") as caught:
+        Orbit4DPipeline.from_pretrained(name)
+    assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "match"),
+    [
+        (RepositoryNotFoundError, "no such .*model on the hub"),
+        (RevisionNotFoundError, "no such revision"),
+        (GatedRepoError, "granted"),
+        (LocalEntryNotFoundError, "offline"),
+        (OSError, "cannot be downloaded"),
+    ],
+)
+def test_every_refusal_of_the_hub_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception], match: str
+) -> None:
+    asked = {}
+
+    def refuse(repository: str, **options: object) -> str:
+        asked.update(options)
+        raise error.__new__(error)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(InputError, match=match) as caught:
+        model_folder("acme/orbits@v2")
+    assert "acme/orbits@v2" in str(caught.value) and "\n" not in str(caught.value)
+    assert asked["revision"] == "v2" and asked["allow_patterns"] == FILES
+    assert not any(pattern.endswith((".bin", ".pt", ".py", "*")) for pattern in FILES)
+
+
+@pytest.mark.parametrize("name", ["nothing_here", "a/b/c", "../up/x", "acme/or bits", "acme/orbits@", "/abs/olute", ""])
+def test_what_is_neither_a_folder_nor_a_name(name: str) -> None:
+    with pytest.raises(InputError):
+        Orbit4DPipeline.from_pretrained(name)
+
+
+def test_two_revisions() -> None:
+    with pytest.raises(InputError, match="revision"):
+        model_folder("acme/orbits@v1", revision="v2")
+
+
+def test_a_damaged_scheduler_is_named(tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path / "m")
+    file = tmp_path / "m" / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps({"_class_name": "PickleScheduler"}))
+    with pytest.raises(InputError, match=r"scheduler_config.json.*PickleScheduler"):
+        Orbit4DPipeline.from_pretrained(tmp_path / "m")

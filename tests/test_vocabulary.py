@@ -1,0 +1,114 @@
+"""The vocabulary: what is listed, which prompts are warned of, and which known words the warning names."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orbit4d.cli import main
+from orbit4d.diffusion.vocabulary import Vocabulary, nearest
+
+MOTIONS = {
+    "a fox": ["running", "walking", "jumping", "attacking", "eating", "dying"],
+    "a robot": ["dancing", "waving", "giving a thumbs up", "sitting down", "shaking its head", "punching"],
+    "a clownfish": ["swimming", "swimming fast", "biting"],
+    "a knight": ["attacking with a sword", "cheering", "blocking", "sitting down"],
+}
+RECORD = {
+    "vocabulary": [
+        "a husky",
+        "a horse",
+        "a cow",
+        "a crab",
+        "a frog",
+        "a wolf",
+        "a bunny",
+        "a shark",
+        "a blue tang",
+        "a deer",
+        *MOTIONS,
+        "toy bird",
+    ],
+    "prompts": {kind: [f"{kind} {m}" for m in motions] for kind, motions in MOTIONS.items()}
+    | {"toy bird": ["a red bird flapping its wings", "a bird taking off"]},
+}
+
+
+@pytest.fixture(scope="module")
+def words() -> Vocabulary:
+    return Vocabulary.of_record(RECORD)
+
+
+def test_kinds_and_motions_are_read(words: Vocabulary) -> None:
+    assert words.kinds["fox"] == ("attacking", "dying", "eating", "jumping", "running", "walking")
+    assert words.kinds["husky"] == () and words.toys == {"bird": ("flapping its wings", "taking off")}
+    assert "giving a thumbs up" in words.motions
+    text = words.as_text()
+    assert "14 kinds" in text and "1 kinds of toys" not in text and "1 kind of toys" in text
+    assert max(map(len, text.splitlines())) <= 100
+    assert 'orbit4d generate --prompt "a clownfish biting"' in text
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a fox", "A FOX running", "two foxes", "an orange fox running fast", "a fox runs", "a fox runing", "a robot that waves",
+        "a robot sits down", "a robot giving thumbs up", "a grey wolf", "a wolf howling", "a blue tang",
+        "a knight in shining armour",
+    ],
+)  # fmt: skip
+def test_prompts_inside_are_not_warned_of(words: Vocabulary, prompt: str) -> None:
+    assert words.warning(prompt) is None
+
+
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        ("a puppy running", "husky"),
+        ("a stallion galloping", "horse"),
+        ("a paladin", "knight"),
+        ("a toad jumping", "frog"),
+        ("a bull", "cow"),
+        ("an automaton waving", "robot"),
+        ("a hare", "bunny"),
+        ("a goldfish", "clownfish"),
+        ("a warrior cheering", "knight"),
+        ("a fxo running", "did you mean 'fox'"),
+        ("a robt dancing", "did you mean 'robot'"),
+        ("a horze galloping", "did you mean 'horse'"),
+        ("a fox sprinting", "running"),
+        ("a robot boxing", "punching"),
+        ("a knight celebrating", "cheering"),
+        ("a knight dancing", "knows no knight dancing"),
+        ("a fox dancing", "knows no fox dancing"),
+    ],
+)
+def test_prompts_outside_name_the_nearest_words(words: Vocabulary, prompt: str, named: str) -> None:
+    warning = words.warning(prompt)
+    assert warning is not None and repr(prompt) in warning and "\n" not in warning
+    assert named in warning.partition(repr(prompt))[2], warning
+
+
+def test_nearest_is_ordered() -> None:
+    assert nearest("puppy", ["crab", "dog", "robot"], count=1) == ["dog"]
+    assert set(nearest("x", ["crab", "dog", "robot"], count=9)) == {"crab", "dog", "robot"}
+
+
+@pytest.mark.parametrize(
+    "record", [{}, {"vocabulary": None}, {"vocabulary": [3, "a fox"], "prompts": {"a fox": 7}}, {"prompts": ["a fox"]}]
+)
+def test_damaged_or_older_records(record: dict) -> None:
+    words = Vocabulary.of_record(record)
+    assert set(words.kinds) <= {"fox"} and isinstance(words.as_text(), str)
+    assert (words.warning("a zeppelin") is None) == (not words.kinds)
+
+
+def test_the_command_lists_the_built_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["vocabulary", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert "fox" in listed["kinds"]
+    assert main(["vocabulary"]) == 0
+    assert "fox" in capsys.readouterr().out
+    assert main(["vocabulary", "--weights", "not/a/hub/name"]) == 2
+    assert "--weights" in capsys.readouterr().err
