@@ -104,7 +104,7 @@ def _fixed_view(moments: list[Gaussians], smooth: list[Gaussians], camera: Camer
     places = camera.project(torch.stack([m.means for m in smooth]).flatten(0, 1)[None])[0][0]
     places = places.view(len(smooth), -1, 2)
     way = (places - places[:1]).norm(dim=-1).amax(dim=0).nan_to_num(torch.inf).clamp_max(1e3)
-    still = torch.ones(camera.height, camera.width, dtype=torch.bool)
+    still, shown = torch.ones(camera.height, camera.width, dtype=torch.bool), None
     for m in smooth:
         drawn = render_batch(
             means=m.means,
@@ -116,8 +116,14 @@ def _fixed_view(moments: list[Gaussians], smooth: list[Gaussians], camera: Camer
         )
         solid = drawn.alpha[0, 0] > FOREGROUND
         still &= solid & (drawn.rgb[0, 0] < STILL_PIXELS * drawn.alpha[0, 0])
-        object_ = solid if m is smooth[0] else object_
-    return _draw(moments, camera[[0] * len(moments)]), still, object_
+        shown = solid if shown is None else shown
+    return _draw(moments, camera[[0] * len(moments)]), still, torch.zeros_like(still) if shown is None else shown
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Ranks from 0; equal values share the mean of theirs."""
+    below = (values[None] < values[:, None]).sum(dim=1)
+    return below + ((values[None] == values[:, None]).sum(dim=1) - 1) / 2
 
 
 def _draw(moments: list[Gaussians], cameras: Cameras) -> Tensor:
