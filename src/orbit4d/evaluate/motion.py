@@ -84,7 +84,8 @@ def asset_motion(scene: Gaussians4D, cameras: Cameras, times: Tensor) -> dict:
 def smoothed(moments: list[Gaussians]) -> list[Gaussians]:
     """The same Gaussians at successive moments, each the weighted mean of itself and its neighbours (SMOOTHING).
 
-    Before the first moment lies the first, after the last the last.
+    At both ends the one neighbour counts twice, so that what alternates vanishes there too: the first moment is what all
+    others are compared with.
     """
     stacked = {f.name: torch.stack([getattr(m, f.name) for m in moments]) for f in fields(Gaussians)}
     quats = functional.normalize(stacked["quats"], dim=-1)
@@ -92,7 +93,7 @@ def smoothed(moments: list[Gaussians]) -> list[Gaussians]:
     stacked["quats"] = quats * torch.where((quats * quats[:1]).sum(-1, keepdim=True) < 0, -1.0, 1.0)
     low, middle, high = SMOOTHING
     for name, values in stacked.items():
-        padded = torch.cat([values[:1], values, values[-1:]])
+        padded = torch.cat([values[1:2], values, values[-2:-1]])
         stacked[name] = low * padded[:-2] + middle * padded[1:-1] + high * padded[2:]
     return [Gaussians(**{name: values[i] for name, values in stacked.items()}) for i in range(len(moments))]
 
