@@ -18,31 +18,23 @@ from __future__ import annotations
 
 import statistics
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 import tyro
+from known_clips import CLIPS
 from rows import Rows
-from shared import DATA, frame_scores, write_report
+from shared import frame_scores, write_report
 from strips import save_sheet, save_strip, strip_path
 
 from orbit4d.clip import OrbitalClip
-from orbit4d.data.render import render_clip
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.evaluate.consistency import scene_time_consistency, view_consistency
 from orbit4d.evaluate.metrics import motion_magnitude
 from orbit4d.evaluate.motion import asset_motion, bootstrap_interval
 
-CLIPS = [
-    ("q_animals_Fox.glb", "Gallop", "a fox running"),
-    ("q_cute_fish_Clownfish.glb", "Swimming_Normal", "a clownfish swimming"),
-    ("raylib_robot.glb", "Dance", "a robot dancing"),
-    ("q_platformer_game_Crab.glb", "Walk", "a crab walking"),
-    ("q_animals_Horse_White.glb", "Eating", "a horse eating"),
-    ("kaykit_Knight.glb", "Cheer", "a knight cheering"),
-]
 VARIANTS: dict[str, tuple[float, float]] = {
     "none": (1.0, 0.0),
     "plain 1.5": (1.5, 0.0),
@@ -89,20 +81,20 @@ def main(arguments: Arguments) -> None:
     rows = Rows(arguments.work / "rows.jsonl", key=CASE)
     common = {"weights": pipe.weights_hash, "steps": arguments.steps, "fit_steps": arguments.fit_steps}
     wanted = []
-    for file, animation, prompt in CLIPS[: arguments.clips]:
+    for known in CLIPS[: arguments.clips]:
         truth = None
         for mode in arguments.modes:
             for seed in arguments.seeds:
                 for variant in ("truth", *arguments.variants):
                     if variant == "truth" and (mode, seed) != (arguments.modes[0], arguments.seeds[0]):
                         continue
-                    case = common | {"mode": mode, "prompt": prompt, "variant": variant, "seed": seed}
+                    case = common | {"mode": mode, "prompt": known.prompt, "variant": variant, "seed": seed}
                     if variant == "truth":  # of no model, no mode and no seed but the construction's
                         case |= {"weights": "", "mode": "truth", "steps": 0}
                     wanted.append(case)
                     if case in rows:
                         continue
-                    truth = truth or true_clips(file, animation)
+                    truth = truth or (known.orbit(), known.static())
                     rows.add(case | run(pipe, case, *truth, work=arguments.work))
     found = [row for row in rows.all() if {k: row[k] for k in CASE} in [{k: c[k] for k in CASE} for c in wanted]]
     report = {"benchmark": "guidance", **common, "seeds": list(arguments.seeds), "clips": arguments.clips}
@@ -110,13 +102,6 @@ def main(arguments: Arguments) -> None:
     if arguments.pictures is not None:
         for mode in arguments.modes:
             sheets(found, mode, arguments)
-
-
-def true_clips(file: str, animation: str) -> tuple[OrbitalClip, OrbitalClip]:
-    """The true orbit and static orbit at the model's 128 pixels."""
-    path = DATA / "assets" / file
-    orbit, static = (render_clip(path, trajectory=t, animation=animation) for t in ("orbit", "static"))
-    return replace(orbit, depth=None), replace(static, depth=None)
 
 
 def run(pipe: Orbit4DPipeline, case: dict, truth: OrbitalClip, static: OrbitalClip, *, work: Path) -> dict:
@@ -196,15 +181,15 @@ def over_none(group: list[dict], rows: list[dict]) -> dict:
 
 def sheets(rows: list[dict], mode: Mode, arguments: Arguments) -> None:
     columns = []
-    for _, _, prompt in CLIPS[: arguments.clips]:
+    for known in CLIPS[: arguments.clips]:
         column = []
         for row in rows:
-            if row["prompt"] != prompt or row["mode"] not in (mode, "truth") or row["seed"] != arguments.seeds[0]:
+            if row["prompt"] != known.prompt or row["mode"] not in (mode, "truth") or row["seed"] != arguments.seeds[0]:
                 continue
             path = strip_path(arguments.work, {k: row[k] for k in CASE})
             column.append((row["variant"], path))
         order = ["truth", *arguments.variants]
-        columns.append((prompt, sorted(column, key=lambda entry: order.index(entry[0]))))
+        columns.append((known.prompt, sorted(column, key=lambda entry: order.index(entry[0]))))
     assert arguments.pictures is not None
     save_sheet(columns, arguments.pictures / f"guidance_{mode}.png")
 

@@ -15,7 +15,6 @@ from data_tables import blender, consistency, curation, data_engine, hostile, to
 from orbit4d.files import atomic_path
 
 RESULTS = Path(__file__).parent / "results"
-VIEWS = ("front", "opposite")
 
 
 @dataclass(kw_only=True)
@@ -136,18 +135,31 @@ Peak memory {report["peak_memory_gib"]} GiB.
 {table(["side", "frames a step", "steps a second", "frames a second"], rates)}"""
 
 
-def ladder(report: dict, reports: dict) -> str:
-    parts = []
-    for a in report["assets"]:
-        rows = [[rung, *(trio(s[v]) for v in ("clip", *VIEWS))] for rung, s in a["rungs"].items()]
-        parts.append(f'**{a["asset"]}, {a["animation"]}, "{a["prompt"]}"**\n\n')
-        parts[-1] += table(["frames given to the construction", "clip", *VIEWS], rows)
-    return """## Which stage limits? The oracle ladder
+OLDER_LADDER = """ Measured before construction tracked
+motion: with the true orbits, the first rung, it is better now (see above)."""
 
-Each rung replaces one more true stage by ours (`oracle_ladder.py`). *clip*: the frames that the construction was given, against
-the true orbit; *front* and *opposite*: the constructed scene. A prompt fixes neither pose nor phase, so scores of sampled
-rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM. Measured before construction tracked motion: with
-the true orbits, the first rung, it is better now (see above).
+
+def ladder(report: dict, reports: dict) -> str:
+    views = report.get("views", ["front", "opposite"])
+    parts = []
+    if "mean" in report:
+        rows = [
+            [rung, *(trio(s.get(v)) for v in ("clip", *views)), s["m_of_truth"]] for rung, s in report["mean"].items()
+        ]
+        parts.append(f"**Mean of {len(report['assets'])} assets**\n\n")
+        parts[-1] += table(["frames given to the construction", "clip", *views, "m / true m"], rows)
+    for a in report["assets"]:
+        rows = [[rung, *(trio(s[v]) for v in ("clip", *views))] for rung, s in a["rungs"].items()]
+        parts.append(f'**{a["asset"]}, {a["animation"]}, "{a["prompt"]}"**\n\n')
+        parts[-1] += table(["frames given to the construction", "clip", *views], rows)
+    older = "" if "mean" in report else OLDER_LADDER
+    unseen = ", ".join(f"*{view}*" for view in views)
+    return f"""## Which stage limits? The oracle ladder
+
+Each rung replaces one more true stage by ours (`oracle_ladder.py`); K orbits are sampled together and show every moment from K
+sides. *clip*: the frames that the construction was given, against the true orbits; {unseen}: the constructed scene, from
+where no rung looked. A prompt fixes neither pose nor phase, so scores of sampled
+rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM.
 
 """ + "\n\n".join(parts)
 
