@@ -96,7 +96,7 @@ def main(arguments: Arguments) -> None:
                         continue
                     truth = truth or (known.orbit(), known.static())
                     rows.add(case | run(pipe, case, *truth, work=arguments.work))
-    found = [row for row in rows.all() if {k: row[k] for k in CASE} in [{k: c[k] for k in CASE} for c in wanted]]
+    found = [rows[case] for case in wanted]
     report = {"benchmark": "guidance", **common, "seeds": list(arguments.seeds), "clips": arguments.clips}
     write_report(arguments.out, report | {"table": table(found, arguments), "rows": found})
     if arguments.pictures is not None:

@@ -77,7 +77,7 @@ def main(arguments: Arguments) -> None:
         for prompt in prompts:
             wanted += [settings | {"prompt": prompt, "level": level} for level in ["floor", *levels]]
             run_prompt(pipe, prompt, levels, settings, rows, pictures=arguments.work)
-    found = [row for row in rows.all() if any(all(row[k] == case[k] for k in CASE) for case in wanted)]
+    found = [rows[case] for case in wanted]
     report = {
         "benchmark": "motion control",
         "settings": settings_of(arguments, pipe.weights_hash, None) | {"seeds": list(arguments.seeds)},

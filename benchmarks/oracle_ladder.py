@@ -167,7 +167,7 @@ def run(subject: Subject, case: dict[str, Any], work: Path) -> dict[str, Any]:
     return {
         "clip": None if own else frame_scores(clip.on_background(), truth.on_background(), truth.alpha),
         **{name: score(scene, view) for name, view in subject.unseen.items()},
-        "asset": asset_motion(scene, subject.truth.cameras, subject.truth.times),
+        "motion": asset_motion(scene, subject.truth.cameras, subject.truth.times),
         "true_m": subject.true_m,
         "seconds": {"frames": round(made - started, 1), "construct": round(built - made, 1)},
     }
@@ -195,7 +195,7 @@ def main(arguments: Arguments) -> None:
                 case = case_of(known, source, count, arguments, pipe.weights_hash)
                 if case not in rows:
                     rows.add(case | run(subject, case, arguments.work))
-                found = next(row for row in rows.all() if all(row[k] == case[k] for k in CASE))
+                found = rows[case]
                 name = f"{source}, {count} orbit{'s' if count > 1 else ''}"
                 entry["rungs"][name] = {k: v for k, v in found.items() if k not in CASE}
                 column.append((name, strip_path(arguments.work, case)))
@@ -226,7 +226,7 @@ def mean_of(results: list[dict[str, Any]]) -> dict[str, dict]:
         found[name] = {
             view: {f: round(sum(r[view][f] for r in rungs) / len(rungs), 4) for f in rungs[0][view]} for view in scored
         }
-        found[name]["m_of_truth"] = round(sum(r["asset"]["m"] / r["true_m"] for r in rungs) / len(rungs), 3)
+        found[name]["m_of_truth"] = round(sum(r["motion"]["m"] / r["true_m"] for r in rungs) / len(rungs), 3)
     return found
 
 

@@ -32,6 +32,9 @@ class Rows:
     def __contains__(self, case: Mapping[str, Any]) -> bool:
         return self._of(case) in self._rows
 
+    def __getitem__(self, case: Mapping[str, Any]) -> dict[str, Any]:
+        return self._rows[self._of(case)]
+
     def add(self, row: Mapping[str, Any]) -> None:
         """Append one finished case, and print it."""
         line = json.dumps(row)
@@ -44,4 +47,4 @@ class Rows:
         return list(self._rows.values())
 
     def _of(self, row: Mapping[str, Any]) -> tuple:
-        return tuple(json.dumps(row[name]) for name in self.key)
+        return tuple(json.dumps(row[name], sort_keys=True) for name in self.key)

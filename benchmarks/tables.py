@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from data_tables import blender, consistency, curation, data_engine, hostile, toybox
+from control_tables import consistency, guidance, motion_control
+from data_tables import blender, curation, data_engine, hostile, toybox
 
 from orbit4d.files import atomic_path
 
@@ -159,7 +160,7 @@ def ladder(report: dict, reports: dict) -> str:
 Each rung replaces one more true stage by ours (`oracle_ladder.py`); K orbits are sampled together and show every moment from K
 sides. *clip*: the frames that the construction was given, against the true orbits; {unseen}: the constructed scene, from
 where no rung looked. A prompt fixes neither pose nor phase, so scores of sampled
-rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM.
+rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM.{older}
 
 """ + "\n\n".join(parts)
 
@@ -208,6 +209,8 @@ SECTIONS = {
     "ablations": ablations,
     "fit_speed": speed,
     "oracle_ladder": ladder,
+    "motion_control": motion_control,
+    "guidance": guidance,
     "generate": generated,
     "autoencoder": autoencoder,
     "data_engine": data_engine,
