@@ -6,7 +6,7 @@
 seed once a prompt), an asset is constructed from both, and m is measured on it: its moving orbit against the same orbit
 frozen at 0, on white (`orbit4d.evaluate.motion.asset_motion`). Beside it: m of the sampled clip against the sampled static
 orbit; m of the asset with smoothed paths, which flicker does not survive; drift and flicker of its still parts; and a prompt's
-noise floor, m of the asset of the static orbit alone, played with running times.
+noise floor, m of the asset of the static orbit played with running times, constructed like the others: nothing moves in it.
 
 A finished (prompt, level) is a line of WORK/rows.jsonl and a strip of pictures beside it, and is not done again. A changed
 model or setting is another case: one work folder can hold many; the report is of the settings asked for.
@@ -109,7 +109,7 @@ def run_prompt(
         started = time.monotonic()
         if case["level"] == "floor":
             times = torch.linspace(0, 1, len(static))
-            clip, still, row = replace(static, times=times), None, {"target_m": None, "clip_m": None}
+            clip, still, row = replace(static, times=times), static, {"target_m": None, "clip_m": None}
         else:
             with motion_guidance(pipe, settings["guidance_motion"], terms=1 + weight_sum(settings)):
                 clip = pipe(prompt=prompt, motion=case["level"], progress=False, **options)

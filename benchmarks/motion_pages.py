@@ -76,7 +76,7 @@ def plot(rows: list[Row], path: Path) -> None:
         yscale="log",
         xlabel="requested motion (quantile)",
         ylabel="m of the asset",
-        title=f"{len(_by_prompt(rows))} prompts",
+        title=f"prompts: {len(_by_prompt(rows))}",
     )
     axes.legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,9 @@ def plot(rows: list[Row], path: Path) -> None:
 
 
 def draw_strip(scene: Gaussians4D, clip: OrbitalClip, folder: Path, row: Row) -> None:
-    """The asset from the first camera at some times, kept for `sheet`."""
+    """The asset at some times, seen half from the side by one camera, kept for `sheet`."""
     times = clip.times[[min(i, len(clip) - 1) for i in SHOWN]]
-    frames, _ = render_scene(scene, clip.cameras[[0] * len(times)], times)
+    frames, _ = render_scene(scene, clip.cameras[[len(clip) // 8] * len(times)], times)
     save_strip(frames, strip_path(folder, _case(row)))
 
 

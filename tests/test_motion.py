@@ -328,3 +328,31 @@ def test_motion_guidance_around_the_network_is_that_of_the_formula() -> None:
     torch.testing.assert_close(guide(*branches, **scales, guidance_motion=0.0), guide(*branches, **scales))
     with pytest.raises(ValueError, match="motionless"):
         guide(*branches, **scales, guidance_motion=1.0)
+
+
+def test_the_knob_study_puts_things_back(tmp_path: Path) -> None:
+    """A stretched scale reaches the network within, and only within."""
+    from motion_knobs import stretched, table
+
+    from orbit4d.diffusion.denoiser import Conditions
+
+    class Network(torch.nn.Module):
+        def forward(self, x, levels, c):
+            return x if c.motion is None else x + c.motion
+
+    x, network = torch.zeros(1, 1), Network()
+    asked = Conditions(plucker=x, times=x, motion=torch.tensor([2.0]))
+    with stretched(SimpleNamespace(denoiser=network), 1.5):  # type: ignore[arg-type]
+        assert float(network(x, x, asked)) == 3
+        assert float(network(x, x, replace(asked, motion=None))) == 0
+    assert float(network(x, x, asked)) == 2
+    rows = [
+        {"variant": v, "prompt": p, "level": level, "m": 0.01 * (1 + level * (v == "good")), "target_m": 0.01 + level}
+        for v in ("good", "deaf")
+        for p in ("a", "b")
+        for level in (0.0, 0.5, 1.0)
+    ]
+    good, deaf = table(rows)
+    assert (good["spearman"], deaf["spearman"]) == (1, 0)
+    assert good["log_m_spread"] == pytest.approx(0.693)
+    assert deaf["log_m_spread"] == 0
