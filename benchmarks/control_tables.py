@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 MEASURES = {
     "m": "m of the asset",
     "m_smoothed": "m of the asset with smoothed paths",
     "clip_m": "m of the sampled clip",
 }
+MODES = {"image": "image + prompt", "text": "prompt"}
 GUIDED = {"guidance": "guidance_scale", "3D-aware": "guidance_3d", "on motion": "guidance_motion"}
 FIGURES = {
     "foreground_psnr": "foreground dB",
     "ssim": "SSIM",
     "held_out_foreground_psnr": "view consistency, dB",
     "warp_error": "warp error",
-    "m_of_truth": "m / true m",
+    "m_of_truth": "m / m of the true orbit",
 }
 
 
@@ -61,7 +64,7 @@ How short the constructions may be (`motion_calibration.py`): m of assets of {cl
 def guidance(report: dict, reports: dict) -> str:
     rows, gains = [], []
     for e in report["table"]:
-        given = {"image": "image + prompt", "text": "prompt"}.get(e["mode"], "")
+        given = MODES.get(e["mode"], "")
         name = "the truth" if e["variant"] == "truth" else e["variant"]
         rows.append([given, name, e["samples"], *(_number(e[f]) for f in FIGURES)])
         if e["over_none"]:
@@ -125,6 +128,78 @@ Sampled clips beside the true ones, all through the same construction; warp erro
 least there is:
 
 {_table(head, rows)}"""
+
+
+def with_headlines(text: str, reports: dict) -> str:
+    """A page with its places `<!-- figures: NAME -->` ... `<!-- end -->` filled from the reports of those names.
+
+    Places of reports that are not there say so.
+    """
+
+    def filled(match: re.Match) -> str:
+        name = match.group(1)
+        headline = HEADLINES[name](reports[name]) if name in reports else ""
+        return f"<!-- figures: {name} -->\n{headline or 'Not measured yet.'}\n<!-- end -->"
+
+    return re.sub(r"<!-- figures: (\w+) -->\n.*?\n<!-- end -->", filled, text, flags=re.DOTALL)
+
+
+def _motion_headline(report: dict) -> str:
+    s = report["spearman"]
+    m, smoothed, clip = (_interval(s[name], 3) for name in MEASURES)
+    lowest, floor = _share(report["m_at_0_of_median"]), _share(report["floor_of_median"])
+    return f"""**Measured**: mean Spearman {m} over {report["prompts"]} prompts, {smoothed} with smoothed paths, {clip} of sampled
+clips; at level 0 {lowest} of the median m, the noise floor {floor}; still parts drift by {_number(report["still_parts"]["drift"])}."""
+
+
+def _calibration_headline(report: dict) -> str:
+    rows = [
+        f"{e['steps']} steps: Spearman with the true m {e['spearman']:.3f}, m / true m {e['ratio_to_truth'][1]:.2f} (median)"
+        for e in report["by_steps"]
+    ]
+    return f"**Measured** on {report['by_steps'][0]['clips']} true clips. " + "; ".join(rows) + "."
+
+
+def _knobs_headline(report: dict) -> str:
+    rows = [
+        [
+            e["variant"],
+            e["prompts"],
+            _interval({"mean": e["spearman"], **e}, 2),
+            f"{e['log_m_spread']:.2f}",
+            f"{e['asked']:.2f}",
+        ]
+        for e in report["table"]
+    ]
+    return _table(["variant", "prompts", "Spearman of the clip's m", "spread of log m", "asked for"], rows)
+
+
+def _guidance_headline(report: dict) -> str:
+    columns = ["foreground_psnr", "held_out_foreground_psnr", "warp_error", "m_of_truth"]
+    rows = [
+        [MODES.get(e["mode"], ""), e["variant"], *(_interval(e["over_none"].get(c), 3) for c in columns)]
+        for e in report["table"]
+        if e["over_none"]
+    ]
+    return "Gains over no guidance:\n\n" + _table(["given", "guidance", *(FIGURES[c] for c in columns)], rows)
+
+
+def _ladder_headline(report: dict) -> str:
+    if "mean" not in report:  # of an older version, without K
+        return ""
+    views = report["views"]
+    rows = [[rung, *(f"{s[v]['foreground_psnr']:.2f}" for v in views)] for rung, s in report["mean"].items()]
+    head = ["frames given to the construction", *(f"{v}, foreground dB" for v in views)]
+    return f"Means of {len(report['assets'])} assets:\n\n" + _table(head, rows)
+
+
+HEADLINES = {
+    "motion_control": _motion_headline,
+    "motion_calibration": _calibration_headline,
+    "motion_knobs": _knobs_headline,
+    "guidance": _guidance_headline,
+    "oracle_ladder": _ladder_headline,
+}
 
 
 def _number(value: float | None) -> str:

@@ -1,6 +1,6 @@
-"""Write docs/results.md from benchmarks/results/*.json, so that no figure is typed by hand.
+"""Write docs/results.md from benchmarks/results/*.json, and the figures in docs/control.md: none is typed by hand.
 
-python benchmarks/tables.py --out docs/results.md
+python benchmarks/tables.py --out docs/results.md --control docs/control.md
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from control_tables import consistency, guidance, motion_control
+from control_tables import consistency, guidance, motion_control, with_headlines
 from data_tables import blender, curation, data_engine, hostile, toybox
 
 from orbit4d.files import atomic_path
@@ -21,17 +21,26 @@ RESULTS = Path(__file__).parent / "results"
 @dataclass(kw_only=True)
 class Arguments:
     out: Path = Path("docs/results.md")
+    control: Path | None = Path("docs/control.md")
+    """Page whose places `<!-- figures: NAME -->` ... `<!-- end -->` are filled; None for none."""
     results: Path = RESULTS
 
 
 def main(arguments: Arguments) -> None:
-    text = page(arguments.results)
-    with atomic_path(arguments.out) as temporary:
-        temporary.write_text(text)
+    reports = read_reports(arguments.results)
+    pages = {arguments.out: page(reports)}
+    if arguments.control is not None:
+        pages[arguments.control] = with_headlines(arguments.control.read_text(), reports)
+    for path, text in pages.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text)
 
 
-def page(folder: Path) -> str:
-    reports = {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+def read_reports(folder: Path) -> dict[str, dict]:
+    return {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+
+
+def page(reports: dict[str, dict]) -> str:
     sections = [INTRODUCTION]
     for name, section in SECTIONS.items():
         if name in reports:

@@ -34,8 +34,7 @@ def guided(variant: str, seed: int, psnr: float | None, *, mode: str = "image", 
         "against_truth": against,
         "view": {"held_out_foreground_psnr": 10.0, "fitted_foreground_psnr": 12.0, "gap": 2.0},
         "time": {"mean_absolute": warp},
-        "asset": {"m": 0.01},
-        "true_m": 0.02,
+        "asset": {"m": 0.02 if variant == "truth" else 0.01},
     }
 
 
@@ -155,3 +154,31 @@ def test_sheets(tmp_path: Path) -> None:
     assert sheet.width > 3 * 96
     assert sheet.getpixel((sheet.width // 2, 70)) == 0
     assert sheet.getpixel((sheet.width // 2, sheet.height - 50)) == 255
+
+
+def test_places_in_a_page_are_filled_and_filled_again() -> None:
+    """From reports that are there; without one, a place says that nothing was measured, and other text stays."""
+    page = "Before.\n\n<!-- figures: motion_knobs -->\nold\n<!-- end -->\n\nBetween.\n\n"
+    page += "<!-- figures: motion_calibration -->\nold\n<!-- end -->\n"
+    entry = {"variant": "on motion 3", "prompts": 6, "spearman": 0.9, "interval_95": [0.8, 0.95]}
+    reports = {"motion_knobs": {"table": [entry | {"log_m_spread": 1.2, "asked": 4.0}]}}
+    filled = control_tables.with_headlines(page, reports)
+    assert "| on motion 3 | 6 | 0.90 (0.80 to 0.95) | 1.20 | 4.00 |" in filled
+    assert filled.count("Not measured yet.") == 1
+    assert "old" not in filled
+    assert filled.startswith("Before.")
+    assert "\n\nBetween.\n\n" in filled
+    assert control_tables.with_headlines(filled, reports) == filled
+    by_steps = [{"steps": 200, "clips": 8, "spearman": 1.0, "ratio_to_truth": [0.4, 0.8, 0.9]}]
+    assert "200 steps: Spearman with the true m 1.000, m / true m 0.80" in control_tables.with_headlines(
+        filled, reports | {"motion_calibration": {"by_steps": by_steps}}
+    )
+
+
+def test_every_place_of_the_control_page_has_figures_to_fill_it() -> None:
+    import re
+
+    text = (Path(__file__).parents[1] / "docs" / "control.md").read_text()
+    names = re.findall(r"<!-- figures: (\w+) -->", text)
+    assert sorted(names) == sorted(control_tables.HEADLINES)
+    assert text.count("<!-- end -->") == len(names)
