@@ -148,8 +148,9 @@ def _motion_headline(report: dict) -> str:
     s = report["spearman"]
     m, smoothed, clip = (_interval(s[name], 3) for name in MEASURES)
     lowest, floor = _share(report["m_at_0_of_median"]), _share(report["floor_of_median"])
+    drift = _number(report["still_parts"]["drift"])
     return f"""**Measured**: mean Spearman {m} over {report["prompts"]} prompts, {smoothed} with smoothed paths, {clip} of sampled
-clips; at level 0 {lowest} of the median m, the noise floor {floor}; still parts drift by {_number(report["still_parts"]["drift"])}."""
+clips; at level 0 {lowest} of the median m, the noise floor {floor}; still parts drift by {drift}."""
 
 
 def _calibration_headline(report: dict) -> str:
