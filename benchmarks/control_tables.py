@@ -53,12 +53,15 @@ def _calibration(report: dict) -> str:
     for e in report["by_steps"]:
         low, middle, high = e["ratio_to_truth"]
         floor = _number(e["floor_m"][1]) if e["floor_m"] else "-"
-        rows.append([e["steps"], f"{e['spearman']:.3f}", f"{middle:.2f} ({low:.2f} to {high:.2f})", floor])
+        ranks = [f"{e[name]:.3f}" for name in ("spearman", "spearman_with_longest")]
+        rows.append([e["steps"], *ranks, f"{middle:.2f} ({low:.2f} to {high:.2f})", floor])
+    head = ["steps", "Spearman with the true m", "with the longest", "m / true m: median (least to most)"]
+    head.append("static orbit with running times: m")
     clips = report["by_steps"][0]["clips"]
     return f"""
 How short the constructions may be (`motion_calibration.py`): m of assets of {clips} true clips against the clips' own m.
 
-{_table(["steps", "Spearman", "m / true m: median (least to most)", "static orbit with running times: m"], rows)}"""
+{_table(head, rows)}"""
 
 
 def guidance(report: dict, reports: dict) -> str:
@@ -155,7 +158,7 @@ clips; at level 0 {lowest} of the median m, the noise floor {floor}; still parts
 
 def _calibration_headline(report: dict) -> str:
     rows = [
-        f"{e['steps']} steps: Spearman with the true m {e['spearman']:.3f}, m / true m {e['ratio_to_truth'][1]:.2f} (median)"
+        f"{e['steps']} steps: Spearman with the true m {e['spearman']:.2f}, m / true m {e['ratio_to_truth'][1]:.2f} (median)"
         for e in report["by_steps"]
     ]
     return f"**Measured** on {report['by_steps'][0]['clips']} true clips. " + "; ".join(rows) + "."

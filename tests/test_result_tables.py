@@ -170,7 +170,7 @@ def test_places_in_a_page_are_filled_and_filled_again() -> None:
     assert "\n\nBetween.\n\n" in filled
     assert control_tables.with_headlines(filled, reports) == filled
     by_steps = [{"steps": 200, "clips": 8, "spearman": 1.0, "ratio_to_truth": [0.4, 0.8, 0.9]}]
-    assert "200 steps: Spearman with the true m 1.000, m / true m 0.80" in control_tables.with_headlines(
+    assert "200 steps: Spearman with the true m 1.00, m / true m 0.80" in control_tables.with_headlines(
         filled, reports | {"motion_calibration": {"by_steps": by_steps}}
     )
 
@@ -182,3 +182,20 @@ def test_every_place_of_the_control_page_has_figures_to_fill_it() -> None:
     names = re.findall(r"<!-- figures: (\w+) -->", text)
     assert sorted(names) == sorted(control_tables.HEADLINES)
     assert text.count("<!-- end -->") == len(names)
+
+
+def test_the_calibration_compares_with_the_truth_and_with_the_longest_constructions() -> None:
+    """Three clips; short constructions swap two of them, long ones lose half of each motion but no rank."""
+    from motion_calibration import summary as calibrated
+
+    rows = []
+    for steps, factors in ((100, (0.5, 0.2, 0.5)), (800, (0.5, 0.5, 0.5))):
+        for name, m, factor in zip("abc", (0.01, 0.02, 0.04), factors, strict=True):
+            case = {"asset": name, "animation": "Walk", "steps": steps, "floor": False, "seconds": 1.0}
+            rows.append(case | {"true_m": m, "m": factor * m})
+    rows.append(rows[-1] | {"floor": True, "m": 1e-5})
+    short, long = calibrated(rows)["by_steps"]
+    assert (short["spearman"], long["spearman"]) == (0.5, 1)
+    assert (short["spearman_with_longest"], long["spearman_with_longest"]) == (0.5, 1)
+    assert short["ratio_to_truth"] == [0.2, 0.5, 0.5]
+    assert (short["floor_m"], long["floor_m"]) == ([], [1e-5, 1e-5, 1e-5])
