@@ -95,23 +95,6 @@ in {words["vocabulary"]} words; silhouettes overlap by {overlap["within_kinds"]:
 {moves["median"]:.3f}. Curation would drop {still:.1f} % as too still and {wild:.1f} % as too violent."""
 
 
-def consistency(report: dict, _: dict) -> str:
-    rows = []
-    for name, figures in report["figures"].items():
-        for clip, found in figures.items():
-            if "view" in found:
-                view, warp = found["view"], found["time"]["clip_by_scene_motion"]["mean_absolute"]
-                scores = f"{view['held_out_foreground_psnr']:.1f} / {view['fitted_foreground_psnr']:.1f}"
-                rows.append([name, clip, scores, f"{warp:.3f}"])
-    return f"""## Consistency of clips
-
-How well a clip agrees with itself (`consistency.py`, {report["size"]} pixels, {report["steps"]} steps, one seed;
-[evaluation.md](evaluation.md)): a construction from three quarters of its frames, scored on the others and on those; and what
-is left when each frame is warped onto the next along the scene's motion.
-
-{_table(["object", "clip", "held-out / fitted foreground dB", "warp error"], rows)}"""
-
-
 def _table(head: list[str], rows: list[list[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

@@ -1,6 +1,6 @@
-"""Write docs/results.md from benchmarks/results/*.json, so that no figure is typed by hand.
+"""Write docs/results.md from benchmarks/results/*.json, and the figures in docs/control.md: none is typed by hand.
 
-python benchmarks/tables.py --out docs/results.md
+python benchmarks/tables.py --out docs/results.md --control docs/control.md
 """
 
 from __future__ import annotations
@@ -10,28 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
-from data_tables import blender, consistency, curation, data_engine, hostile, toybox
+from control_tables import consistency, guidance, motion_control, with_headlines
+from data_tables import blender, curation, data_engine, hostile, toybox
 
 from orbit4d.files import atomic_path
 
 RESULTS = Path(__file__).parent / "results"
-VIEWS = ("front", "opposite")
 
 
 @dataclass(kw_only=True)
 class Arguments:
     out: Path = Path("docs/results.md")
+    control: Path | None = Path("docs/control.md")
+    """Page whose places `<!-- figures: NAME -->` ... `<!-- end -->` are filled; None for none."""
     results: Path = RESULTS
 
 
 def main(arguments: Arguments) -> None:
-    text = page(arguments.results)
-    with atomic_path(arguments.out) as temporary:
-        temporary.write_text(text)
+    reports = read_reports(arguments.results)
+    pages = {arguments.out: page(reports)}
+    if arguments.control is not None:
+        pages[arguments.control] = with_headlines(arguments.control.read_text(), reports)
+    for path, text in pages.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(text)
 
 
-def page(folder: Path) -> str:
-    reports = {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+def read_reports(folder: Path) -> dict[str, dict]:
+    return {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+
+
+def page(reports: dict[str, dict]) -> str:
     sections = [INTRODUCTION]
     for name, section in SECTIONS.items():
         if name in reports:
@@ -136,18 +145,31 @@ Peak memory {report["peak_memory_gib"]} GiB.
 {table(["side", "frames a step", "steps a second", "frames a second"], rates)}"""
 
 
-def ladder(report: dict, reports: dict) -> str:
-    parts = []
-    for a in report["assets"]:
-        rows = [[rung, *(trio(s[v]) for v in ("clip", *VIEWS))] for rung, s in a["rungs"].items()]
-        parts.append(f'**{a["asset"]}, {a["animation"]}, "{a["prompt"]}"**\n\n')
-        parts[-1] += table(["frames given to the construction", "clip", *VIEWS], rows)
-    return """## Which stage limits? The oracle ladder
+OLDER_LADDER = """ Measured before construction tracked
+motion: with the true orbits, the first rung, it is better now (see above)."""
 
-Each rung replaces one more true stage by ours (`oracle_ladder.py`). *clip*: the frames that the construction was given, against
-the true orbit; *front* and *opposite*: the constructed scene. A prompt fixes neither pose nor phase, so scores of sampled
-rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM. Measured before construction tracked motion: with
-the true orbits, the first rung, it is better now (see above).
+
+def ladder(report: dict, reports: dict) -> str:
+    views = report.get("views", ["front", "opposite"])
+    parts = []
+    if "mean" in report:
+        rows = [
+            [rung, *(trio(s.get(v)) for v in ("clip", *views)), s["m_of_truth"]] for rung, s in report["mean"].items()
+        ]
+        parts.append(f"**Mean of {len(report['assets'])} assets**\n\n")
+        parts[-1] += table(["frames given to the construction", "clip", *views, "m / true m"], rows)
+    for a in report["assets"]:
+        rows = [[rung, *(trio(s[v]) for v in ("clip", *views))] for rung, s in a["rungs"].items()]
+        parts.append(f'**{a["asset"]}, {a["animation"]}, "{a["prompt"]}"**\n\n')
+        parts[-1] += table(["frames given to the construction", "clip", *views], rows)
+    older = "" if "mean" in report else OLDER_LADDER
+    unseen = ", ".join(f"*{view}*" for view in views)
+    return f"""## Which stage limits? The oracle ladder
+
+Each rung replaces one more true stage by ours (`oracle_ladder.py`); K orbits are sampled together and show every moment from K
+sides. *clip*: the frames that the construction was given, against the true orbits; {unseen}: the constructed scene, from
+where no rung looked. A prompt fixes neither pose nor phase, so scores of sampled
+rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM.{older}
 
 """ + "\n\n".join(parts)
 
@@ -196,6 +218,8 @@ SECTIONS = {
     "ablations": ablations,
     "fit_speed": speed,
     "oracle_ladder": ladder,
+    "motion_control": motion_control,
+    "guidance": guidance,
     "generate": generated,
     "autoencoder": autoencoder,
     "data_engine": data_engine,

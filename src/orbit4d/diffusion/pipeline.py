@@ -164,6 +164,7 @@ class Orbit4DPipeline:
         motion: float | None = None,
         guidance_scale: float = 2.0,
         guidance_3d: float = 0.5,
+        guidance_motion: float = 0.0,
         guidance_interval: tuple[float, float] = (0.0, 1.0),
         guidance_every: int = 1,
         scheduler: str | None = None,
@@ -188,6 +189,7 @@ class Orbit4DPipeline:
             static_clip: the object at time 0 from all around; each frame is given its nearest view.
             motion: quantile in [0, 1] of the training set's motion magnitude; None leaves it to the model.
             guidance_scale: diffusers convention, 1 = none. guidance_3d: w2 of the 3D-aware term.
+            guidance_motion: weight of the term that stresses `motion` alone; costs another forward.
             guidance_interval: noise levels between which there is guidance. guidance_every: see `Guidance`.
             scheduler: one of `schedulers.NAMES`; None is the model's own. steps: None is DEFAULT_STEPS.
             orbit: camera path, default 24 frames at radius 2.
@@ -225,7 +227,14 @@ class Orbit4DPipeline:
         plan = make_scheduler(scheduler) if scheduler else self.scheduler
         # Without either, the 3D branch would know nothing of the object.
         weight_3d = guidance_3d if known and not static else 0.0
-        guidance = Guidance(scale=guidance_scale, weight_3d=weight_3d, interval=guidance_interval, every=guidance_every)
+        weight_motion = 0.0 if static or motion is None else guidance_motion
+        guidance = Guidance(
+            scale=guidance_scale,
+            weight_3d=weight_3d,
+            weight_motion=weight_motion,
+            interval=guidance_interval,
+            every=guidance_every,
+        )
 
         # 3. Noise
         generator = torch.Generator().manual_seed(seed)
@@ -236,21 +245,15 @@ class Orbit4DPipeline:
             views, moments = cameras[index], times[index]
             common: dict[str, Any] = {"prompt": prompt, "references": shown}
             frozen = make_branch(self.denoiser, views, moments, static=True, **common) if weight_3d else None
+            moving: dict[str, Any] = {"still": still, "static": static, **common}
             return sample(
                 self.denoiser,
                 Schedule(plan, prediction=self.prediction).set_timesteps(steps or DEFAULT_STEPS),
                 noise[:, index],
-                conditional=make_branch(
-                    self.denoiser,
-                    views,
-                    moments,
-                    motion=self.log_motion(motion),
-                    still=still,
-                    static=static,
-                    **common,
-                ),
+                conditional=make_branch(self.denoiser, views, moments, motion=self.log_motion(motion), **moving),
                 null=make_branch(self.denoiser, views, moments, static=static),
                 frozen=frozen,  # without the static object: in training the closed gate never came together with it
+                motionless=make_branch(self.denoiser, views, moments, **moving) if weight_motion else None,
                 guidance=guidance,
                 progress=progress,
             )

@@ -136,12 +136,14 @@ def sample(
     conditional: Branch,
     null: Branch,
     frozen: Branch | None,
+    motionless: Branch | None = None,
     guidance: Guidance,
     progress: bool = False,
 ) -> Tensor:
     """Clean latents (1, f, c, h, w) from `noise` of that shape, along a planned `schedule`.
 
-    `frozen` is the conditional question with the temporal gate closed; None leaves the 3D-aware term out.
+    `frozen` is the conditional question with the temporal gate closed, `motionless` the one without a motion magnitude; None
+    leaves their terms out.
     """
     x, correction = noise, None
     for i, level in enumerate(tqdm(schedule.levels, desc="sample", disable=not progress, unit="step")):
@@ -152,7 +154,16 @@ def sample(
                 e_null = predict(denoiser, given, t, null) if guidance.scale != 1 else e
                 use_3d = guidance.weight_3d != 0 and frozen is not None
                 e_3d = predict(denoiser, given, t, frozen) if use_3d and frozen is not None else e
-                guided = guide(e, e_null, e_3d, guidance_scale=guidance.scale, guidance_3d=guidance.weight_3d)
+                w_m = guidance.weight_motion if motionless is not None else 0.0
+                guided = guide(
+                    e,
+                    e_null,
+                    e_3d,
+                    guidance_scale=guidance.scale,
+                    guidance_3d=guidance.weight_3d,
+                    guidance_motion=w_m,
+                    motionless=predict(denoiser, given, t, motionless) if w_m and motionless is not None else None,
+                )
                 correction = guided - e
             e = e + correction
         x = schedule.step(e, i, x)

@@ -1,0 +1,226 @@
+"""The sections of docs/results.md about what a user can steer: motion and guidance; see tables.py."""
+
+from __future__ import annotations
+
+import re
+
+MEASURES = {
+    "m": "m of the asset",
+    "m_smoothed": "m of the asset with smoothed paths",
+    "clip_m": "m of the sampled clip",
+}
+MODES = {"image": "image + prompt", "text": "prompt"}
+GUIDED = {"guidance": "guidance_scale", "3D-aware": "guidance_3d", "on motion": "guidance_motion"}
+FIGURES = {
+    "foreground_psnr": "foreground dB",
+    "ssim": "SSIM",
+    "held_out_foreground_psnr": "view consistency, dB",
+    "warp_error": "warp error",
+    "m_of_truth": "m / m of the true orbit",
+}
+
+
+def motion_control(report: dict, reports: dict) -> str:
+    s, still = report["settings"], report["still_parts"]
+    ranks = [
+        [title, _interval(report["spearman"][name], 3), f"{report['spearman'][name]['least']:.2f}"]
+        for name, title in MEASURES.items()
+    ]
+    columns = ("target_m", "m", "m_smoothed", "clip_m", "still_drift", "still_flicker")
+    levels = [[f"{e['level']:.2f}", *(_number(e[c]) for c in columns)] for e in report["by_level"]]
+    guided = ", ".join(f"{name} {s[key]:g}" for name, key in GUIDED.items())
+    floor = report["floor_of_median"]
+    calibration = reports.get("motion_calibration")
+    return f"""## Motion control
+
+{report["prompts"]} prompts x {len(report["levels"])} levels, m measured on the generated asset (`motion_control.py`,
+{s["steps"]} sampling steps, constructions of {s["fit_steps"]} steps, {guided};
+[control.md](control.md) says how it is measured). Spearman's correlation of requested and measured motion, mean over prompts
+with its 95 % interval, and the prompt with the least:
+
+{_table(["ranked", "mean", "least"], ranks)}
+
+At level 0 the asset has {_share(report["m_at_0_of_median"])} of the median m of its prompt; an asset of the static orbit
+with running times, {_share(floor)}. Parts that stand still ({_share(still["of_object"])} of the object): drift
+{_number(still["drift"])}, flicker {_number(still["flicker"])}. Medians a level:
+
+{_table(["motion", "m of the quantile", "m", "m smoothed", "m of the clip", "drift of still parts", "flicker"], levels)}
+{_calibration(calibration) if calibration else ""}"""
+
+
+def _calibration(report: dict) -> str:
+    rows = []
+    for e in report["by_steps"]:
+        low, middle, high = e["ratio_to_truth"]
+        floor = _number(e["floor_m"][1]) if e["floor_m"] else "-"
+        ranks = [f"{e[name]:.3f}" for name in ("spearman", "spearman_with_longest")]
+        rows.append([e["steps"], *ranks, f"{middle:.2f} ({low:.2f} to {high:.2f})", floor])
+    head = ["steps", "Spearman with the true m", "with the longest", "m / true m: median (least to most)"]
+    head.append("static orbit with running times: m")
+    clips = report["by_steps"][0]["clips"]
+    return f"""
+How short the constructions may be (`motion_calibration.py`): m of assets of {clips} true clips against the clips' own m.
+
+{_table(head, rows)}"""
+
+
+def guidance(report: dict, reports: dict) -> str:
+    rows, gains = [], []
+    for e in report["table"]:
+        given = MODES.get(e["mode"], "")
+        name = "the truth" if e["variant"] == "truth" else e["variant"]
+        rows.append([given, name, e["samples"], *(_number(e[f]) for f in FIGURES)])
+        if e["over_none"]:
+            gains.append([given, name, *(_interval(e["over_none"].get(f), 3) for f in FIGURES)])
+    seeds = len(report["seeds"])
+    return f"""## Guidance
+
+Orbits of {report["clips"]} animations of which the truth is known, {seeds} seed{"s" if seeds > 1 else ""} each
+(`guidance.py`, {report["steps"]} sampling steps): no guidance, plain classifier-free guidance (scale in diffusers' convention: 1 is
+none), the 3D-aware term alone, and both. *foreground* and *SSIM* against the true orbit without frame 0: by prompt they are strict,
+for a prompt fixes neither pose nor phase. [control.md](control.md) says what each column is.
+
+{_table(["given", "guidance", "clips", *FIGURES.values()], rows)}
+
+Gains over no guidance, same clip and seed, with 95 % intervals:
+
+{_table(["given", "guidance", *FIGURES.values()], gains)}"""
+
+
+def consistency(report: dict, reports: dict) -> str:
+    rows = []
+    for name, figures in report["figures"].items():
+        for clip, found in figures.items():
+            if "view" in found:
+                view, warp = found["view"], found["time"]["clip_by_scene_motion"]["mean_absolute"]
+                scores = f"{view['held_out_foreground_psnr']:.1f} / {view['fitted_foreground_psnr']:.1f}"
+                rows.append([name, clip, scores, f"{warp:.3f}"])
+    return f"""## Consistency of clips
+
+How well a clip agrees with itself (`consistency.py`, {report["size"]} pixels, {report["steps"]} steps, one seed;
+[evaluation.md](evaluation.md)): a construction from three quarters of its frames, scored on the others and on those; and what
+is left when each frame is warped onto the next along the scene's motion.
+
+{_table(["object", "clip", "held-out / fitted foreground dB", "warp error"], rows)}{_samples(report)}"""
+
+
+def _samples(report: dict) -> str:
+    if not report.get("samples"):
+        return ""
+    rows = []
+    for s in report["samples"]:
+        rows.append([s["prompt"], "the true flow", "-", "-", _number(s["true_flow"]["mean_absolute"]), "-"])
+        for name in ("true orbit", "by prompt", "by image + prompt"):
+            view, static, warp = s[name]["view"], s[name]["static_view"], s[name]["time"]["clip_by_scene_motion"]
+            scores = [
+                f"{v['held_out_foreground_psnr']:.1f} / {v['fitted_foreground_psnr']:.1f}" for v in (view, static)
+            ]
+            covered = "-" if warp["mean_absolute"] is None else _share(warp["covered"])
+            rows.append([s["prompt"], name, *scores, _number(warp["mean_absolute"]), covered])
+    head = [
+        "asked for",
+        "clip",
+        "held-out / fitted foreground dB",
+        "the same of the static orbit",
+        "warp error",
+        "followed",
+    ]
+    return f"""
+
+Sampled clips beside the true ones, all through the same construction; warp errors of true clips by the renderer's flow are the
+least there is:
+
+{_table(head, rows)}"""
+
+
+def with_headlines(text: str, reports: dict) -> str:
+    """A page with its places `<!-- figures: NAME -->` ... `<!-- end -->` filled from the reports of those names.
+
+    Places of reports that are not there say so.
+    """
+
+    def filled(match: re.Match) -> str:
+        name = match.group(1)
+        headline = HEADLINES[name](reports[name]) if name in reports else ""
+        return f"<!-- figures: {name} -->\n{headline or 'Not measured yet.'}\n<!-- end -->"
+
+    return re.sub(r"<!-- figures: (\w+) -->\n.*?\n<!-- end -->", filled, text, flags=re.DOTALL)
+
+
+def _motion_headline(report: dict) -> str:
+    s = report["spearman"]
+    m, smoothed, clip = (_interval(s[name], 3) for name in MEASURES)
+    lowest, floor = _share(report["m_at_0_of_median"]), _share(report["floor_of_median"])
+    drift = _number(report["still_parts"]["drift"])
+    return f"""**Measured**: mean Spearman {m} over {report["prompts"]} prompts, {smoothed} with smoothed paths, {clip} of sampled
+clips; at level 0 {lowest} of the median m, the noise floor {floor}; still parts drift by {drift}."""
+
+
+def _calibration_headline(report: dict) -> str:
+    rows = [
+        f"{e['steps']} steps: Spearman with the true m {e['spearman']:.2f}, m / true m {e['ratio_to_truth'][1]:.2f} (median)"
+        for e in report["by_steps"]
+    ]
+    return f"**Measured** on {report['by_steps'][0]['clips']} true clips. " + "; ".join(rows) + "."
+
+
+def _knobs_headline(report: dict) -> str:
+    rows = [
+        [
+            e["variant"],
+            e["prompts"],
+            _interval({"mean": e["spearman"], **e}, 2),
+            f"{e['log_m_spread']:.2f}",
+            f"{e['asked']:.2f}",
+        ]
+        for e in report["table"]
+    ]
+    return _table(["variant", "prompts", "Spearman of the clip's m", "spread of log m", "asked for"], rows)
+
+
+def _guidance_headline(report: dict) -> str:
+    columns = ["foreground_psnr", "held_out_foreground_psnr", "warp_error", "m_of_truth"]
+    rows = [
+        [MODES.get(e["mode"], ""), e["variant"], *(_interval(e["over_none"].get(c), 3) for c in columns)]
+        for e in report["table"]
+        if e["over_none"]
+    ]
+    return "Gains over no guidance:\n\n" + _table(["given", "guidance", *(FIGURES[c] for c in columns)], rows)
+
+
+def _ladder_headline(report: dict) -> str:
+    if "mean" not in report:  # of an older version, without K
+        return ""
+    views = report["views"]
+    rows = [[rung, *(f"{s[v]['foreground_psnr']:.2f}" for v in views)] for rung, s in report["mean"].items()]
+    head = ["frames given to the construction", *(f"{v}, foreground dB" for v in views)]
+    return f"Means of {len(report['assets'])} assets:\n\n" + _table(head, rows)
+
+
+HEADLINES = {
+    "motion_control": _motion_headline,
+    "motion_calibration": _calibration_headline,
+    "motion_knobs": _knobs_headline,
+    "guidance": _guidance_headline,
+    "oracle_ladder": _ladder_headline,
+}
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _interval(entry: dict | None, digits: int) -> str:
+    if entry is None:
+        return "-"
+    low, high = entry["interval_95"]
+    return f"{entry['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _table(head: list[str], rows: list[list[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

@@ -1,0 +1,201 @@
+"""The benchmarks of guidance, of the oracle ladder and of consistency: their figures, and the sections made of them."""
+
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from conftest import sphere_clip
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import control_tables
+import guidance
+import oracle_ladder
+import tables
+from motion_pages import CASE as MOTION_CASE
+from motion_pages import summary
+from strips import save_sheet, save_strip, strip_path
+
+
+def guided(variant: str, seed: int, psnr: float | None, *, mode: str = "image", warp: float | None = 0.02) -> dict:
+    against = None if psnr is None else {"foreground_psnr": psnr, "ssim": 0.8, "whole_psnr": 20.0}
+    return {
+        "mode": mode,
+        "variant": variant,
+        "prompt": "a fox running",
+        "seed": seed,
+        "against_truth": against,
+        "view": {"held_out_foreground_psnr": 10.0, "fitted_foreground_psnr": 12.0, "gap": 2.0},
+        "time": {"mean_absolute": warp},
+        "asset": {"m": 0.02 if variant == "truth" else 0.01},
+    }
+
+
+def test_gains_of_guidance_are_paired() -> None:
+    """Each variant is compared with no guidance of the same clip, mode and seed; a figure that is missing counts nowhere."""
+    rows = [guided("truth", 0, None, mode="truth")]
+    rows += [guided("none", seed, 10.0 + 5 * seed) for seed in (0, 1)]
+    rows += [guided("plain 2", seed, 11.0 + 5 * seed, warp=None) for seed in (0, 1)]
+    entries = guidance.table(rows, guidance.Arguments(variants=("none", "plain 2"), modes=("image",)))
+    truth, none, plain = entries
+    assert (truth["variant"], truth["samples"], truth["foreground_psnr"]) == ("truth", 1, None)
+    assert none["foreground_psnr"] == 12.5
+    assert none["over_none"] == {}
+    assert plain["over_none"]["foreground_psnr"] == {"mean": 1.0, "interval_95": [1.0, 1.0]}
+    assert "warp_error" not in plain["over_none"]
+    assert plain["m_of_truth"] == 0.5
+    report = {"table": entries, "clips": 1, "seeds": [0, 1], "steps": 20}
+    text = control_tables.guidance(report, {})
+    assert "| image + prompt | plain 2 | 2 | 13.5 | 0.8 | 10 | - | 0.5 |" in text
+    assert "1.000 (1.000 to 1.000)" in text
+
+
+def test_every_named_variant_of_guidance_is_distinct() -> None:
+    assert len(set(guidance.VARIANTS.values())) == len(guidance.VARIANTS)
+    assert guidance.VARIANTS["none"] == (1.0, 0.0)
+
+
+def test_the_ladder_hands_each_rung_its_own_conditions() -> None:
+    """What a source is sampled from, and that true orbits are joined as the pipeline joins its own."""
+    calls: list[dict[str, Any]] = []
+
+    class Pipeline:
+        def __call__(self, **given: Any) -> str:
+            calls.append(given)
+            return "sampled"
+
+    clip = sphere_clip(frames=4)
+    known: Any = SimpleNamespace(
+        prompt="a ball", orbit=lambda azimuth=0.0: clip, static=lambda: clip, orbits=lambda count: [clip] * count
+    )
+    subject = oracle_ladder.Subject(known, Pipeline(), {"seed": 3})  # type: ignore[arg-type]
+    assert subject.orbits("ground truth", 4) == [clip] * 4
+    assert subject.static("sampled, static 3D + prompt") is clip
+    subject.orbits("sampled, image + prompt", 2)
+    subject.orbits("sampled, static 3D + prompt", 1)
+    subject.orbits("sampled, prompt", 1)
+    assert [set(c) - {"seed", "progress", "orbits"} for c in calls] == [
+        {"prompt", "image"},
+        {"prompt", "static_clip"},
+        {"prompt"},
+    ]
+    assert calls[0]["orbits"] == 2
+    assert calls[0]["image"].shape == (4, 32, 32)
+    subject.static("sampled, prompt")
+    subject.static("sampled, prompt")
+    assert len(calls) == 4  # a static orbit is sampled once
+    assert calls[-1]["static"] is True
+
+
+def test_rungs_of_the_truth_do_not_depend_on_the_model() -> None:
+    known: Any = SimpleNamespace(asset="a.glb", animation="Walk")
+    arguments = oracle_ladder.Arguments()
+    cases = [
+        [oracle_ladder.case_of(known, source, 2, arguments, weights) for weights in ("one", "two")]
+        for source in oracle_ladder.SOURCES
+    ]
+    assert [a == b for a, b in cases] == [True, False, False, False, False]
+    other = oracle_ladder.case_of(known, "autoencoder round trip", 2, oracle_ladder.Arguments(steps=5), "one")
+    assert other == cases[1][0]
+
+
+def test_the_ladders_section_reads_old_and_new_reports() -> None:
+    scores = {"whole_psnr": 20.0, "foreground_psnr": 12.0, "ssim": 0.9}
+    rung = {"clip": None, "front": scores, "between": scores, "motion": {"m": 0.01}, "true_m": 0.02}
+    assets = [
+        {"asset": "a.glb", "animation": "Walk", "prompt": "a fox walking", "rungs": {"ground truth, 1 orbit": rung}}
+    ]
+    new = {"views": ["front", "between"], "assets": assets, "mean": oracle_ladder.mean_of(assets)}
+    text = tables.ladder(new, {})
+    assert "| ground truth, 1 orbit | the truth | 20.00 / 12.00 / 0.900 | 20.00 / 12.00 / 0.900 | 0.5 |" in text
+    assert "tracked" not in text
+    old_rung = {"clip": None, "front": scores, "opposite": scores}
+    old = tables.ladder({"assets": [assets[0] | {"rungs": {"ground truth": old_rung}}]}, {})
+    assert "*opposite*" in old
+    assert "tracked" in old
+
+
+def test_the_section_on_motion_control() -> None:
+    still = {"drift": 0.01, "flicker": 0.002, "of_object": 0.25}
+    rows = []
+    for level, m in (("floor", 0.001), (0.0, 0.002), (0.5, 0.01), (1.0, 0.03)):
+        given = dict.fromkeys(MOTION_CASE, 0) | {"prompt": "a fox running", "level": level}
+        found = {"m": m, "m_smoothed": 0.9 * m, "still": still}
+        rows.append(given | {"clip_m": m, "target_m": m, "asset": found, "seconds": {"sample": 9.0, "construct": 8.0}})
+    settings = {"steps": 20, "fit_steps": 200, "guidance_scale": 2.0, "guidance_3d": 0.5, "guidance_motion": 0.0}
+    report = {"settings": settings, "levels": [0, 0.5, 1]} | summary(rows)
+    assert report["m_at_0_of_median"] == pytest.approx(0.2)
+    assert report["floor_of_median"] == pytest.approx(0.1)
+    assert report["seconds_an_asset"] == 17
+    text = control_tables.motion_control(report, {})
+    assert "| m of the asset | 1.000 (1.000 to 1.000) | 1.00 |" in text
+    assert "20.0 %" in text
+    assert "guidance 2, 3D-aware 0.5, on motion 0" in text
+
+
+def test_sheets(tmp_path: Path) -> None:
+    """Strips are named by their case, missing ones stay white, and no strips at all are no sheet."""
+    from PIL import Image
+
+    here, other = (strip_path(tmp_path, {"prompt": "a", "level": level}) for level in (0, 1))
+    assert here != other == strip_path(tmp_path, {"level": 1, "prompt": "a"})
+    save_sheet([("a", [("first", here)])], tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
+    save_strip(torch.zeros(3, 3, 128, 128), here)
+    save_sheet([("a", [("first", here), ("second", other)])], tmp_path / "sheet.png")
+    sheet = Image.open(tmp_path / "sheet.png").convert("L")
+    assert sheet.width > 3 * 96
+    assert sheet.getpixel((sheet.width // 2, 70)) == 0
+    assert sheet.getpixel((sheet.width // 2, sheet.height - 50)) == 255
+
+
+def test_places_in_a_page_are_filled_and_filled_again() -> None:
+    """From reports that are there; without one, a place says that nothing was measured, and other text stays."""
+    page = "Before.\n\n<!-- figures: motion_knobs -->\nold\n<!-- end -->\n\nBetween.\n\n"
+    page += "<!-- figures: motion_calibration -->\nold\n<!-- end -->\n"
+    entry = {"variant": "on motion 3", "prompts": 6, "spearman": 0.9, "interval_95": [0.8, 0.95]}
+    reports = {"motion_knobs": {"table": [entry | {"log_m_spread": 1.2, "asked": 4.0}]}}
+    filled = control_tables.with_headlines(page, reports)
+    assert "| on motion 3 | 6 | 0.90 (0.80 to 0.95) | 1.20 | 4.00 |" in filled
+    assert filled.count("Not measured yet.") == 1
+    assert "old" not in filled
+    assert filled.startswith("Before.")
+    assert "\n\nBetween.\n\n" in filled
+    assert control_tables.with_headlines(filled, reports) == filled
+    by_steps = [{"steps": 200, "clips": 8, "spearman": 1.0, "ratio_to_truth": [0.4, 0.8, 0.9]}]
+    assert "200 steps: Spearman with the true m 1.00, m / true m 0.80" in control_tables.with_headlines(
+        filled, reports | {"motion_calibration": {"by_steps": by_steps}}
+    )
+
+
+def test_every_place_of_the_control_page_has_figures_to_fill_it() -> None:
+    import re
+
+    text = (Path(__file__).parents[1] / "docs" / "control.md").read_text()
+    names = re.findall(r"<!-- figures: (\w+) -->", text)
+    assert sorted(names) == sorted(control_tables.HEADLINES)
+    assert text.count("<!-- end -->") == len(names)
+
+
+def test_the_calibration_compares_with_the_truth_and_with_the_longest_constructions() -> None:
+    """Three clips; short constructions swap two of them, long ones lose half of each motion but no rank."""
+    from motion_calibration import summary as calibrated
+
+    rows = []
+    for steps, factors in ((100, (0.5, 0.2, 0.5)), (800, (0.5, 0.5, 0.5))):
+        for name, m, factor in zip("abc", (0.01, 0.02, 0.04), factors, strict=True):
+            case = {"asset": name, "animation": "Walk", "steps": steps, "floor": False, "seconds": 1.0}
+            rows.append(case | {"true_m": m, "m": factor * m})
+    rows.append(rows[-1] | {"floor": True, "m": 1e-5})
+    short, long = calibrated(rows)["by_steps"]
+    assert (short["spearman"], long["spearman"]) == (0.5, 1)
+    assert (short["spearman_with_longest"], long["spearman_with_longest"]) == (0.5, 1)
+    assert short["ratio_to_truth"] == [0.2, 0.5, 0.5]
+    assert (short["floor_m"], long["floor_m"]) == ([], [1e-5, 1e-5, 1e-5])
