@@ -103,6 +103,12 @@ def main(arguments: Arguments) -> None:
         save_recogniser(model, arguments.weights, about=about)
     model, about = load_recogniser(arguments.weights)  # what is measured is what the file holds
     figures = held_out_figures(model, clips, seed=arguments.settings.seed)
+    if arguments.train:  # so that scores of generated clips can stand beside them
+        about["real"] = {
+            name: figures[name] for name in ("characters", "toys", "start0_characters", "static", "scrambled")
+        }
+        about["real_by_kind"] = figures["by_kind"]
+        save_recogniser(model, arguments.weights, about=about)
     report = {
         "benchmark": "recognition of decoded real clips, held out by start azimuth (toys: whole toys)",
         "weights": {
@@ -110,7 +116,7 @@ def main(arguments: Arguments) -> None:
             "bytes": arguments.weights.stat().st_size,
             "parameters": sum(p.numel() for p in model.parameters()),
         },
-        "about": about,
+        "about": {k: v for k, v in about.items() if not k.startswith("real")},
         "kinds": list(model.classes.kinds),
         "motions": list(model.classes.motions),
         "held_out": figures,

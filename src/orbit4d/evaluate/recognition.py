@@ -247,6 +247,19 @@ def _most_frequent(values: Sequence[Any]) -> float:
     return max((values.count(v) for v in set(values)), default=0) / max(len(values), 1)
 
 
+def accuracies(told: Judgement, chosen: Sequence[bool], *, cases: Sequence[str], seed: int = 0) -> dict[str, Any]:
+    """Mean accuracies of the chosen rows with bootstrap intervals over cases (the mean of a case's rows is one value)."""
+    out = {}
+    rows = {"kind": told.kind_right, "motion": told.motion_right, "motion_of_kind": told.motion_of_kind_right}
+    for name, right in rows.items():
+        of_case: dict[str, list[float]] = {}
+        for case, take, value in zip(cases, chosen, right, strict=True):
+            if take and value is not None:
+                of_case.setdefault(case, []).append(float(value))
+        out[name] = bootstrap_interval([sum(v) / len(v) for v in of_case.values()], seed=seed)
+    return out | {"clips": sum(chosen)}
+
+
 def save_recogniser(model: Recogniser, path: str | Path, *, about: Mapping[str, Any]) -> Path:
     """Write the weights in fp16 as one safetensors file; its metadata hold the classes and `about` (JSON values)."""
     classes = model.classes

@@ -20,7 +20,7 @@ from .recognition import (
     Judgement,
     Label,
     Recogniser,
-    bootstrap_interval,
+    accuracies,
     chance,
     judge,
     network_input,
@@ -181,19 +181,6 @@ def held_out_figures(model: Recogniser, clips: Sequence[RealClip], *, seed: int 
 
 def _plain(told: Judgement, *, keys: list[str]) -> dict[str, Any]:
     return accuracies(told, [True] * len(told.kind), cases=keys)
-
-
-def accuracies(told: Judgement, chosen: Sequence[bool], *, cases: Sequence[str], seed: int = 0) -> dict[str, Any]:
-    """Mean accuracies of the chosen rows with bootstrap intervals over cases (the mean of a case's rows is one value)."""
-    out = {}
-    rows = {"kind": told.kind_right, "motion": told.motion_right, "motion_of_kind": told.motion_of_kind_right}
-    for name, right in rows.items():
-        of_case: dict[str, list[float]] = {}
-        for case, take, value in zip(cases, chosen, right, strict=True):
-            if take and value is not None:
-                of_case.setdefault(case, []).append(float(value))
-        out[name] = bootstrap_interval([sum(v) / len(v) for v in of_case.values()], seed=seed)
-    return out | {"clips": sum(chosen)}
 
 
 def _by_class(told: Judgement, names: Sequence[str | None]) -> dict[str, dict[str, float | int | None]]:
