@@ -8,6 +8,7 @@ It knows only the kinds and motions it was trained on. See docs/recognition.md.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -122,7 +123,7 @@ class Recogniser(nn.Module):
             )
         self.project = nn.Linear(channels[-1] * (SIZE // 16) ** 2, dim)
         self.norm = nn.LayerNorm(dim)
-        self.position = nn.Parameter(0.02 * torch.randn(FRAMES, dim))
+        self.position = nn.Parameter(_waves(FRAMES, dim))
         self.time = nn.ModuleList(
             nn.TransformerEncoderLayer(
                 dim, 4, 2 * dim, dropout=0.1, activation="gelu", batch_first=True, norm_first=True
@@ -146,6 +147,13 @@ class Recogniser(nn.Module):
         for layer in self.time:
             x = layer(x)
         return kind, self.motion(self.dropout(x.mean(dim=1)))
+
+
+def _waves(count: int, dim: int) -> Tensor:
+    """(count, dim) sines and cosines from half a wave over all frames to one every two frames: where positions start from."""
+    frequencies = torch.logspace(math.log10(0.5), math.log10(count / 2), dim // 2)
+    angles = 2 * math.pi * torch.arange(count)[:, None] / count * frequencies
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
 
 
 def thumbnails(rgb: Tensor, alpha: Tensor) -> Tensor:

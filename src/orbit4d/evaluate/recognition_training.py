@@ -134,7 +134,7 @@ def train_recogniser(
         schedule.step()
         if log is not None and (step % 50 == 0 or step == settings.steps):
             seconds = round(time.monotonic() - started, 1)
-            log({"step": step, "kind": float(loss_kind), "motion": float(loss_motion), "seconds": seconds})
+            log({"step": step, "kind": loss_kind.item(), "motion": loss_motion.item(), "seconds": seconds})
     return model.eval()
 
 
