@@ -102,15 +102,16 @@ def choose_cases(store: LatentStore, assets: Path, *, splits: tuple[Split, ...],
     """`count` cases of each split (fewer where there are not so many), assets in turn, chosen by `seed`."""
     trained = {f"{s}.glb": n for s, n in trained_animations(store).items() if (assets / f"{s}.glb").is_file()}
     captions = {k: w.captions[0] for held in (False, True) for k, w in vocabulary(assets, held_out=held).items()}
-    rng = random.Random(seed)
     out: list[Case] = []
     if "azimuth" in splits:
+        rng = random.Random(f"azimuth {seed}")
         pool = [(f, a, n, True) for f in trained for a, n in _animations(assets / f) if a in trained[f]]
         for k, (file, animation, name, _) in enumerate(_in_turn(pool, count, rng)):
             azimuth = half_way_azimuth((1, 7, 13, 18)[k % 4])
             caption = captions.get((file, animation))
             out.append(_case("azimuth", file, animation, name, azimuth=azimuth, caption=caption))
     if "animation" in splits:
+        rng = random.Random(f"animation {seed}")
         declared = vocabulary(assets, held_out=True)
         pool = [
             (f, a, n, (f, a) in declared) for f in trained for a, n in _animations(assets / f) if a not in trained[f]
@@ -123,6 +124,7 @@ def choose_cases(store: LatentStore, assets: Path, *, splits: tuple[Split, ...],
             caption = captions.get((file, animation))
             out.append(_case("animation", file, animation, name, caption=caption, declared=is_declared))
     if "rig" in splits:
+        rng = random.Random(f"rig {seed}")
         pool = [
             (f, a, n, True) for f in held_out_assets(assets) if f not in trained for a, n in _animations(assets / f)
         ]
