@@ -32,7 +32,7 @@ from orbit4d.data.latent_set import LatentStore, open_latents
 from orbit4d.data.training_set import vocabulary
 from orbit4d.data.vocabulary import KAYKIT_ANIMATIONS, NAMES, UNWANTED
 from orbit4d.errors import InputError
-from orbit4d.evaluate.metrics import foreground_psnr, psnr, ssim
+from orbit4d.evaluate.metrics import SSIM_WINDOW, foreground_psnr, psnr, ssim
 from orbit4d.evaluate.nearest import TrainingOrbits, half_way_azimuth
 from orbit4d.evaluate.recognition import bootstrap_interval
 from orbit4d.files import atomic_path, parse_json
@@ -186,18 +186,24 @@ def scores(prediction: Tensor, truth: OrbitalClip) -> dict[str, float]:
     frames, true, alpha = prediction[1:], truth.on_background()[1:], truth.alpha[1:]
     white = frames[:, :3] * frames[:, 3:] + 1 - frames[:, 3:]
     seen = (alpha > 0.5).any(dim=0)[0]
-    box = [(int(x.min()), max(int(x.max()) + 1, int(x.min()) + 11)) for x in seen.nonzero().T]
-    inside = (..., slice(*box[0]), slice(*box[1]))
+    inside = (..., *(_span(seen.any(dim=1 - axis)) for axis in (0, 1)))
     both = ((frames[:, 3:] > 0.5) & (alpha > 0.5)).flatten(1).sum(1)
     either = ((frames[:, 3:] > 0.5) | (alpha > 0.5)).flatten(1).sum(1).clamp_min(1)
     found = {
-        "foreground_psnr": foreground_psnr(white, true, alpha).nanmean(),
+        "foreground_psnr": foreground_psnr(white, true, alpha).clamp_max(60).nanmean(),
         "foreground_ssim": ssim(white[inside], true[inside]).mean(),
         "whole_psnr": psnr(white, true).clamp_max(60).mean(),
         "ssim": ssim(white, true).mean(),
         "alpha_iou": (both / either).mean(),
     }
     return {name: round(float(value), 4) for name, value in found.items()}
+
+
+def _span(seen: Tensor) -> slice:
+    """From the first to the last place that is seen, SSIM's window at least; everything where nothing is."""
+    places = seen.nonzero().flatten().tolist() or [0, len(seen) - 1]
+    first = min(places[0], len(seen) - SSIM_WINDOW)
+    return slice(first, max(places[-1] + 1, first + SSIM_WINDOW))
 
 
 @torch.inference_mode()

@@ -105,6 +105,19 @@ def test_scores_leave_the_given_frame_out() -> None:
     assert repeated["foreground_psnr"] < 20 and repeated["alpha_iou"] < 0.95
 
 
+def test_spans_hold_the_object_and_the_window_of_ssim() -> None:
+    def span(*places: int) -> tuple[int, int]:
+        seen = torch.zeros(64, dtype=torch.bool)
+        seen[list(places)] = True
+        found = image_to_4d._span(seen)
+        return found.start, found.stop
+
+    assert span(10, 40) == (10, 41)
+    assert span(3) == (3, 14)
+    assert span(60, 62) == (53, 64)
+    assert span() == (0, 64)
+
+
 def test_azimuths_lie_between_trained_views() -> None:
     trained = Orbit().azimuths_deg
     for step in (1, 7, 13, 18):

@@ -81,16 +81,14 @@ class TrainingOrbits:
         side = candidates.shape[-1]
         small = functional.interpolate(target, size=(side, side), mode="area")
         errors = torch.stack([(c.float() - small).square().mean() for c in candidates])
-        best: tuple[float, Found] | None = None
+        shortlist = []
         for number in errors.argsort()[:SHORTLIST].tolist():
             found = self.decoded(number, frames=count)
             shown = found.frames if count == 1 else found.frames[1:]
             white = shown[:, :3] * shown[:, 3:] + 1 - shown[:, 3:]
-            error = float((white - target).square().mean())
-            if best is None or error < best[0]:
-                best = (error, found if count > 1 else self.decoded(number))
-        assert best is not None
-        return best[1]
+            shortlist.append((float((white - target).square().mean()), number, found))
+        _, number, found = min(shortlist, key=lambda entry: entry[0])
+        return found if count > 1 else self.decoded(number)
 
     @torch.inference_mode()
     def decoded(self, number: int, *, frames: int | None = None) -> Found:

@@ -42,6 +42,8 @@ class Settings:
     weight_decay: float = 0.05
     label_smoothing: float = 0.05
     motion_weight: float = 2.0
+    toy_share: float = 0.2
+    """Of what is drawn, where there are toys and others."""
     seed: int = 0
     width: int = 24
     dim: int = 128
@@ -89,7 +91,8 @@ def train_recogniser(
     *,
     log: Callable[[dict[str, Any]], None] | None = None,
 ) -> Recogniser:
-    """A recogniser trained on the trained orbits of `clips`; every pair of kind and motion is drawn equally often.
+    """A recogniser trained on the trained orbits of `clips`; every pair of kind and motion is drawn equally
+    often, those of toys as `toy_share` says.
 
     The classes are those of the trained clips. Clips whose captions name no motion teach only the kind. `log` is called with
     step, losses and seconds now and then. The same seed gives the same weights on the same machine and number of threads.
@@ -104,6 +107,10 @@ def train_recogniser(
     motion = torch.tensor([_number(classes, clip.label) for clip, _ in trained])
     group = kind * (len(classes.motions) + 1) + motion + 1
     weights = 1 / torch.bincount(group)[group].float()
+    toys = torch.tensor([clip.label.kind.startswith(TOY) for clip, _ in trained])
+    if toys.any() and not toys.all():
+        shares = torch.where(toys, settings.toy_share, 1 - settings.toy_share)
+        weights *= shares / torch.where(toys, weights[toys].sum(), weights[~toys].sum())
     model = Recogniser(classes, width=settings.width, dim=settings.dim, layers=settings.layers).train()
     decayed = [p for p in model.parameters() if p.ndim > 1]
     other = [p for p in model.parameters() if p.ndim <= 1]
