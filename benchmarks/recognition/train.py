@@ -73,7 +73,7 @@ def main(arguments: Arguments) -> None:
     autoencoder = RGBAAutoencoder.from_pretrained(arguments.autoencoder, low_cpu_mem_usage=False).eval().float()
     if arguments.data is not None:
         samples = open_samples(arguments.data)
-        sources, total = sample_sources(samples, autoencoder), len(samples)
+        sources, total = sample_sources(samples, autoencoder, kinds=arguments.kinds or None), len(samples)
     else:
         assert arguments.latents is not None
         store = open_latents(arguments.latents)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..clip import OrbitalClip
+from ..data.wordings import noun_of
 from ..errors import InputError
 from ..files import atomic_path
 
@@ -47,16 +48,19 @@ class Label:
 def label_of(kind: str, captions: Sequence[str]) -> Label:
     """Kind and motion of a clip from its kind and its captions, the plainest first.
 
-    "a fox", ["a fox attacking", ...] -> attacking. The captions of toys are free: a known wording is looked for in them, and
-    the motion's first wording is its name, so that "a spotted bird taking a walk" is walking.
+    "a fox", ["a fox attacking", ...] -> attacking. Where the caption does not begin with the kind, its noun is told by its
+    verb. The captions of toys are free: a known wording is looked for in them, and the motion's first wording is its name,
+    so that "a spotted bird taking a walk" is walking.
     """
     if not captions:
         return Label(kind=kind, motion=None)
     if kind.startswith(TOY):
         found = next((motion for caption in captions if (motion := _toy_motion(caption))), None)
         return Label(kind=kind, motion=found)
-    noun, first = f"{kind} ", " ".join(captions[0].split())
-    motion = first[len(noun) :].strip() if first.startswith(noun) else ""
+    first = " ".join(captions[0].split())
+    named = re.match(rf"(?:(?:an?|the) )?{re.escape(kind)} ", first)
+    noun = named[0] if named else noun_of(first) or first
+    motion = first[len(noun) :].strip()
     return Label(kind=kind, motion=motion or None)
 
 

@@ -96,9 +96,11 @@ def latent_sources(store: LatentStore, autoencoder: Any) -> Iterator[Source]:
         )
 
 
-def sample_sources(samples: SampleSet, autoencoder: Any) -> Iterator[Source]:
-    """The clips of a rendered set."""
+def sample_sources(samples: SampleSet, autoencoder: Any, *, kinds: Sequence[str] | None = None) -> Iterator[Source]:
+    """The clips of a rendered set; with `kinds` the others are not even read."""
     for index, entry in enumerate(samples.entries):
+        if kinds is not None and entry.kind not in kinds:
+            continue
         sample = samples[index]
         yield Source(
             key=sample.key,
