@@ -283,6 +283,7 @@ def test_bootstrap() -> None:
     assert found["mean"] == 0.5 and found["count"] == 100
     assert found["low"] is not None and found["high"] is not None
     assert 0.37 < found["low"] < 0.45 and 0.55 < found["high"] < 0.63
+    assert bootstrap_interval([0.3]) == {"mean": 0.3, "low": None, "high": None, "count": 1}
     assert bootstrap_interval([]) == {"mean": None, "low": None, "high": None, "count": 0}
 
 

@@ -325,9 +325,9 @@ def load_recogniser(path: str | Path) -> tuple[Recogniser, dict[str, Any]]:
 
 
 def bootstrap_interval(values: Sequence[float], *, seed: int = 0, draws: int = 2000) -> dict[str, float | int | None]:
-    """Mean, and the 2.5 and 97.5 percentiles of the mean over resampled `values` (one a case). None where there are none."""
-    if not values:
-        return {"mean": None, "low": None, "high": None, "count": 0}
+    """Mean, and the 2.5 and 97.5 percentiles of the mean over resampled `values` (one a case): none of a single value."""
+    if len(values) < 2:
+        return {"mean": next(iter(values), None), "low": None, "high": None, "count": len(values)}
     x = torch.tensor(list(values), dtype=torch.float64)
     index = torch.randint(len(x), (draws, len(x)), generator=torch.Generator().manual_seed(seed))
     low, high = torch.quantile(x[index].mean(dim=1), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
