@@ -16,14 +16,15 @@ from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
 from orbit4d.data.training_set import Wording, vocabulary
+from orbit4d.diffusion import presets
 from orbit4d.diffusion import train as line
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.errors import InputError
 from orbit4d.files import lock_folder
 
 
-def brief() -> line.Preset:
-    preset = line.tiny()
+def brief() -> presets.Preset:
+    preset = presets.tiny()
     return replace(
         preset,
         toys=2,
@@ -37,7 +38,7 @@ def run(tmp_path_factory):
     """A finished run of the tiny preset, made brief."""
     out = tmp_path_factory.mktemp("train") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(line.PRESETS, "tiny", brief)
+        patch.setitem(presets.PRESETS, "tiny", brief)
         try:
             line.train("tiny", out=out)
         except InputError as error:
@@ -58,7 +59,7 @@ def test_the_whole_line_ends_in_weights_that_load(run):
 
 
 def test_a_stage_goes_on_with_more_steps(run, monkeypatch):
-    monkeypatch.setitem(line.PRESETS, "tiny", brief)
+    monkeypatch.setitem(presets.PRESETS, "tiny", brief)
     with pytest.raises(InputError, match="holds a checkpoint"):
         line.train("tiny", out=run, stage="denoiser", resume=False)
     line.train("tiny", out=run, stage="denoiser", steps=6)
@@ -66,10 +67,10 @@ def test_a_stage_goes_on_with_more_steps(run, monkeypatch):
 
 
 def test_bad_settings_are_one_line(tmp_path):
-    with pytest.raises(InputError, match="small, tiny"):
+    with pytest.raises(InputError, match="tiny, xs, s, m"):
         line.train("huge", out=tmp_path)
     with pytest.raises(InputError, match="--data"):
-        line.train("small", out=tmp_path)
+        line.train("s", out=tmp_path)
     with pytest.raises(InputError, match="--steps"):
         line.train("tiny", out=tmp_path, steps=5)
     with pytest.raises(InputError, match="missing"):
@@ -78,7 +79,7 @@ def test_bad_settings_are_one_line(tmp_path):
 
 def test_any_samples_are_trained_on(tmp_path, monkeypatch):
     """Shards of a user's own data, larger than the preset's, in place of what the preset renders."""
-    monkeypatch.setitem(line.PRESETS, "tiny", brief)
+    monkeypatch.setitem(presets.PRESETS, "tiny", brief)
     plan = RenderPlan(size=256, frames=6, outputs=())
     samples = [disc_sample(plan, key=f"mine_{i}", radius=40 + 5 * i, kind="ball") for i in range(2)]
     write_shards(write_folder(tmp_path / "mine", samples, plan=plan), out=tmp_path / "shards", progress=False)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
 from importlib.util import find_spec
@@ -16,13 +19,14 @@ from ..errors import InputError
 from .training import Precision, Tracker
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def start_accelerator(tracker: Tracker, out: Path) -> Accelerator:
-    """accelerate's view of the machine, with the tracker that `tracker` names. Raises InputError when a package is missing."""
+def check_training(*, precision: Precision, tracker: Tracker, compile: bool) -> None:
+    """Raises InputError when a package or a compiler is missing, or the device lacks the number format: said at once, not after
+    the stages before."""
     if find_spec("accelerate") is None:
         raise InputError("training: the package accelerate is not installed; run `pip install 'orbit4d[train]'`")
     if tracker != "none" and find_spec(tracker) is None:
@@ -30,22 +34,67 @@ def start_accelerator(tracker: Tracker, out: Path) -> Accelerator:
         raise InputError(
             f"--log {tracker}: the package {tracker} is not installed; run `pip install '{hint}'` or leave --log out"
         )
-    from accelerate import Accelerator
-    from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+    device = torch.device("cpu" if _on_cpu() else "cuda")
+    chosen_dtype(precision, device)
+    if not compile:
+        return
+    if device.type == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl")):
+        raise InputError("--compile: no C++ compiler found; install g++ or leave --compile out")
+    if device.type == "cuda" and find_spec("triton") is None:
+        raise InputError(
+            "--compile: the package triton is not installed; run `pip install triton` or leave --compile out"
+        )
 
-    out.mkdir(parents=True, exist_ok=True)
-    # A part of a batch may hold static orbits only, which leave the temporal stream without gradients.
-    handlers = [
-        DistributedDataParallelKwargs(find_unused_parameters=True),
-        InitProcessGroupKwargs(timeout=timedelta(days=2)),  # others wait while one draws samples or encodes
-    ]
+
+def start_accelerator(tracker: Tracker, out: Path) -> Accelerator:
+    """accelerate's view of the machine, with a tracker that writes to `out`."""
+    from accelerate import Accelerator
+    from accelerate.utils import DistributedDataParallelKwargs
+
+    _start_processes()
     return Accelerator(
-        cpu=not torch.cuda.is_available(),  # Apple's GPUs lack the double precision that poses are computed in
+        cpu=_on_cpu(),
         mixed_precision="no",  # chosen per step, see `chosen_dtype`
         log_with=None if tracker == "none" else tracker,
         project_dir=str(out),
-        kwargs_handlers=handlers,
+        # A part of a batch may hold static orbits only, which leave the temporal stream without gradients.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+
+
+def first_process() -> bool:
+    """True in the process that does what is done once; in a run without a launcher there is no other."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait_for_everyone() -> None:
+    """Returns when all processes of the launcher have come here."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _start_processes().wait_for_everyone()
+
+
+@contextmanager
+def first_does_it() -> Iterator[None]:
+    """Around work that the processes of a launcher share: all leave together, and their connection is closed."""
+    yield
+    wait_for_everyone()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _start_processes() -> PartialState:
+    from accelerate import PartialState
+
+    # The others wait while the first renders or encodes; a process that dies ends the run through the launcher.
+    launched = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    return PartialState(cpu=_on_cpu(), **({"timeout": timedelta(days=7)} if launched else {}))
+
+
+def _on_cpu() -> bool:
+    """Whether the CPU computes: by choice, or for lack of an Nvidia or AMD GPU. Apple's lack the double precision that camera
+    poses are computed in."""
+    chosen = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    return chosen or not torch.cuda.is_available()
 
 
 def chosen_dtype(precision: Precision, device: torch.device) -> torch.dtype:
@@ -66,16 +115,6 @@ def _cpu_multiplies_bf16() -> bool:
         return False
     flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
     return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
-
-
-def check_compiler(device: torch.device) -> None:
-    """Raises InputError when torch.compile lacks what it compiles with."""
-    if device.type == "cpu" and not any(shutil.which(name) for name in ("g++", "clang++", "c++", "cl")):
-        raise InputError("--compile: no C++ compiler found; install g++ or leave --compile out")
-    if device.type == "cuda" and find_spec("triton") is None:
-        raise InputError(
-            "--compile: the package triton is not installed; run `pip install triton` or leave --compile out"
-        )
 
 
 def moved(batch: Any, device: torch.device) -> Any:

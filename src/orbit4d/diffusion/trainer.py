@@ -21,7 +21,7 @@ from tqdm import tqdm
 from ..errors import InputError
 from .journal import Journal
 from .machine import (
-    check_compiler,
+    check_training,
     chosen_dtype,
     gathered_rng,
     moved,
@@ -94,6 +94,7 @@ def fit(
     not divide over the processes, and TrainingDiverged.
     """
     # 1. Devices and processes
+    check_training(precision=config.precision, tracker=config.log, compile=config.compile)
     accelerator = start_accelerator(config.log, out)
     device, main = accelerator.device, accelerator.is_main_process
     if task.samples % accelerator.num_processes:
@@ -125,9 +126,8 @@ def fit(
     # 3. The network as it is run
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
-    network = accelerator.prepare_model(model.train())
+    network: Any = accelerator.prepare_model(model.train())
     if config.compile:
-        check_compiler(device)
         network = torch.compile(network)
 
     # 4. Where it is written down

@@ -71,14 +71,11 @@ class EMA:
     def update(self, model: nn.Module) -> None:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages, now = [], []
         for key, value in model.state_dict().items():
             if value.dtype.is_floating_point:
-                averages.append(self.values[key])
-                now.append(value)
+                self.values[key].lerp_(value, 1 - decay)
             else:
                 self.values[key].copy_(value)
-        torch._foreach_lerp_(averages, now, 1 - decay)
 
     def load(self, values: dict[str, Tensor], *, updates: int) -> None:
         """Take over saved averages, to the device where these lie. Raises KeyError or RuntimeError when they do not fit."""
