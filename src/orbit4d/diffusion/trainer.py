@@ -95,6 +95,7 @@ def fit(
     """
     # 1. Devices and processes
     check_training(precision=config.precision, tracker=config.log, compile=config.compile)
+    out.mkdir(parents=True, exist_ok=True)
     accelerator = start_accelerator(config.log, out)
     device, main = accelerator.device, accelerator.is_main_process
     if task.samples % accelerator.num_processes:
