@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +40,10 @@ class Journal:
             accelerator.init_trackers("tensorboard", init_kwargs={"tensorboard": {"purge_step": start + 1}})
         elif config.log == "wandb":
             settings = {key: str(value) for key, value in asdict(config).items()}
-            accelerator.init_trackers("orbit4d", settings, {"wandb": {"dir": str(out), "name": out.resolve().name}})
+            place = out.resolve()
+            name = hashlib.sha256(f"{platform.node()} {place}".encode()).hexdigest()[:16]  # the same when it goes on
+            options = {"dir": str(out), "name": f"{place.parent.name} {place.name}", "id": name, "resume": "allow"}
+            accelerator.init_trackers("orbit4d", settings, {"wandb": options})
 
     def add(self, values: dict[str, float], *, skipped: bool) -> None:
         self.skipped += skipped

@@ -10,6 +10,7 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from torch import Tensor
 
 from ..cameras import Orbit
+from ..errors import InputError
 from .autoencoder import RGBAAutoencoder, unpremultiply
 from .batches import LatentSet
 from .denoiser import Denoiser
@@ -24,6 +25,10 @@ class Preview:
     shown in front. Prompts and clips are taken evenly from the training set."""
 
     def __init__(self, latents: LatentSet, autoencoder: Path) -> None:
+        if not (autoencoder / "config.json").is_file():
+            raise InputError(
+                f"--sample-every: {autoencoder} holds no autoencoder; train it first, or leave --sample-every out"
+            )
         self.autoencoder = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
         self.motion = {
             "log_m_mean": latents.log_m_mean,

@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,9 @@ from .training import (
     read_checkpoint,
     save_checkpoint,
 )
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 PATIENCE = 3
 """Steps in a row without a finite loss and gradient that are left out before the run stops; fp16, whose scale has to be found,
@@ -97,99 +100,128 @@ def fit(
     check_training(precision=config.precision, tracker=config.log, compile=config.compile)
     out.mkdir(parents=True, exist_ok=True)
     accelerator = start_accelerator(config.log, out)
-    device, main = accelerator.device, accelerator.is_main_process
     if task.samples % accelerator.num_processes:
         raise InputError(
             f"--batch: {task.samples} samples do not divide over {accelerator.num_processes} processes; choose a multiple"
         )
-    dtype = chosen_dtype(config.precision, device)
-    scaler = torch.amp.GradScaler(device.type) if dtype == torch.float16 else None
 
-    # 2. Everything that a checkpoint holds
-    torch.manual_seed(config.seed)
-    model.to(device)
-    ema, optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=config.muon)
-    generator = torch.Generator().manual_seed(config.seed)
-    start, seconds, checkpoint, sums = 0, 0.0, out / "checkpoint.pt", {}
-    if checkpoint.is_file():
-        state = read_checkpoint(checkpoint)
-        _check_seed(state, config, checkpoint)
-        start, seconds = load_checkpoint(
-            checkpoint, model=model, ema=ema, optimizers=optimizers, generator=generator, state=state
-        )
-        sums = state.get("log", {})
-        restore_rng(state.get("rng", []), accelerator)
-        if scaler is not None and state.get("scaler"):
-            scaler.load_state_dict(state["scaler"])
-        del state
+    # 2. Everything that a checkpoint holds, and the network as it is run
+    run = _Run(model, config, accelerator)
+    if (out / "checkpoint.pt").is_file():
+        run.restore(out / "checkpoint.pt")
     accelerator.wait_for_everyone()  # all have read it before anyone writes
-
-    # 3. The network as it is run
     if config.gradient_checkpointing:
         model.enable_gradient_checkpointing()
     network: Any = accelerator.prepare_model(model.train())
     if config.compile:
         network = torch.compile(network)
 
-    # 4. Where it is written down
-    log = Log(out / "log.jsonl", start_seconds=seconds, start_step=start) if main else None
-    if log is not None:
-        log.sums, log.count = dict(sums.get("sums", {})), int(sums.get("count", 0))
-    journal = Journal(accelerator, config, out, start=start, samples=task.samples, frames=task.frames, log=log)
+    # 3. Where it is written down, and what it reads
+    log = None
+    if accelerator.is_main_process:
+        log = Log(out / "log.jsonl", start_seconds=run.seconds, start_step=run.step)
+        log.sums, log.count = run.log_sums, run.log_count
+    journal = Journal(accelerator, config, out, start=run.step, samples=task.samples, frames=task.frames, log=log)
     part = slice(accelerator.process_index, None, accelerator.num_processes)
-    stream = Stream(lambda g: task.draw(g, part), generator, ahead=device.type != "cpu")
+    ahead = accelerator.device.type != "cpu"
+    stream = Stream(lambda generator: task.draw(generator, part), run.generator, ahead=ahead)
 
-    # 5. Steps
-    end = min(config.steps, stop_after or config.steps)
-    bad, due, saved = 0, False, start
-    if start >= end and log is not None:  # it may have been killed before the last weights were written
-        task.export(ema.values, step=start, seconds=seconds)
-    bar = tqdm(range(start, end), initial=start, total=config.steps, desc=task.name, disable=not main)
-    for step in bar:
-        loss, terms = task.loss(network, moved(stream.next(), device), dtype)
-        (loss if scaler is None else scaler.scale(loss)).backward()
-        if scaler is not None:
-            for optimizer in optimizers.parts:
-                scaler.unscale_(optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        values = shared_values(terms | {"gradient": norm}, accelerator)
-        if all(math.isfinite(value) for value in values.values()):
-            optimizers.step(learning_rate_factor(step, steps=config.steps), scaler=scaler)
-            ema.update(model)
-            bad = 0
-        else:
-            optimizers.zero_grad()
-            bad += 1
-            _check_divergence(bad, values, step=step + 1, saved=saved, scaler=scaler, out=out)
-        if scaler is not None:
-            scaler.update()
+    # 4. Steps
+    end, bad, due, saved = min(config.steps, stop_after or config.steps), 0, False, run.step
+    if run.step >= end and log is not None:  # it may have been killed before the last weights were written
+        task.export(run.ema.values, step=run.step, seconds=run.seconds)
+    bar = tqdm(total=config.steps, initial=run.step, desc=task.name, disable=log is None)
+    while run.step < end:
+        loss, terms = task.loss(network, moved(stream.next(), accelerator.device), run.dtype)
+        values = run.advance(loss, terms)
+        bad = 0 if _finite(values) else bad + 1
+        if bad:
+            _check_divergence(bad, values, step=run.step, saved=saved, patience=run.patience, out=out)
         journal.add(values, skipped=bad > 0)
-        if (step + 1) % config.log_every == 0 or step + 1 == end:
-            bar.set_postfix(journal.write(step + 1, rate=config.lr * learning_rate_factor(step, steps=config.steps)))
-        if config.sample_every and (step + 1) % config.sample_every == 0 and main:
-            journal.picture(task.sheet(ema.values), step + 1)
-        due = due or (step + 1) % config.save_every == 0 or step + 1 == end
-        if due and not bad:
-            rng = gathered_rng(accelerator)
+        bar.update()
+        if run.step % config.log_every == 0 or run.step == end:
+            bar.set_postfix(journal.write(run.step, rate=run.rate))
+        if config.sample_every and run.step % config.sample_every == 0 and log is not None:
+            journal.picture(task.sheet(run.ema.values), run.step)
+        due = due or run.step % config.save_every == 0
+        if (due and not bad) or run.step == end:
+            run.save(out / "checkpoint.pt", stream, log)
             if log is not None:
-                extra = {"log": {"sums": log.sums, "count": log.count}, "seed": config.seed, "rng": rng}
-                extra |= {"scaler": scaler.state_dict()} if scaler is not None else {}
-                save_checkpoint(
-                    checkpoint,
-                    model=model,
-                    ema=ema,
-                    optimizers=optimizers,
-                    step=step + 1,
-                    generator=stream.state,
-                    seconds=log.seconds,
-                    extra=extra,
-                )
-                task.export(ema.values, step=step + 1, seconds=log.seconds)
-            due, saved = False, step + 1
+                task.export(run.ema.values, step=run.step, seconds=log.seconds)
+            due, saved = False, run.step
+    bar.close()
     journal.close()
     stream.close()
     accelerator.wait_for_everyone()
-    return ema
+    return run.ema
+
+
+class _Run:
+    """All that changes from step to step, and how it is saved and restored."""
+
+    def __init__(self, model: nn.Module, config: TrainingConfig, accelerator: Accelerator) -> None:
+        device = accelerator.device
+        torch.manual_seed(config.seed)
+        self.model, self.config, self.accelerator = model.to(device), config, accelerator
+        self.ema, self.optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=config.muon)
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.dtype = chosen_dtype(config.precision, device)
+        self.scaler = torch.amp.GradScaler(device.type) if self.dtype == torch.float16 else None
+        self.patience = PATIENCE if self.scaler is None else FP16_PATIENCE
+        self.step, self.seconds, self.log_sums, self.log_count, self.rate = 0, 0.0, {}, 0, 0.0
+
+    def advance(self, loss: Tensor, terms: dict[str, Tensor]) -> dict[str, float]:
+        """One step down the gradient, unless something is not finite in any process. Returns `terms` and the gradient's norm,
+        averaged over the processes."""
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()
+        if self.scaler is not None:
+            for part in self.optimizers.parts:
+                self.scaler.unscale_(part)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        values = shared_values(terms | {"gradient": norm}, self.accelerator)
+        factor = learning_rate_factor(self.step, steps=self.config.steps)
+        if _finite(values):
+            self.optimizers.step(factor, scaler=self.scaler)
+            self.ema.update(self.model)
+        else:
+            self.optimizers.zero_grad()
+        if self.scaler is not None:
+            self.scaler.update()
+        self.step, self.rate = self.step + 1, self.config.lr * factor
+        return values
+
+    def save(self, path: Path, stream: Stream[Any], log: Log | None) -> None:
+        """By the first process, which has the log; the others tell it their part."""
+        extra: dict[str, Any] = {"seed": self.config.seed, "rng": gathered_rng(self.accelerator)}
+        if log is None:
+            return
+        extra["log"] = {"sums": log.sums, "count": log.count}
+        extra |= {"scaler": self.scaler.state_dict()} if self.scaler is not None else {}
+        save_checkpoint(
+            path,
+            model=self.model,
+            ema=self.ema,
+            optimizers=self.optimizers,
+            step=self.step,
+            generator=stream.state,
+            seconds=log.seconds,
+            extra=extra,
+        )
+
+    def restore(self, path: Path) -> None:
+        """In place. Checkpoints of the first trainer, which lack the log's sums and the seed, are read, too."""
+        state = read_checkpoint(path)
+        if state.get("seed", self.config.seed) != self.config.seed:
+            raise InputError(
+                f"{path}: was started with seed {state['seed']}, not {self.config.seed}; give that --seed, or another --out"
+            )
+        parts: dict[str, Any] = {"model": self.model, "ema": self.ema, "optimizers": self.optimizers}
+        self.step, self.seconds = load_checkpoint(path, **parts, generator=self.generator, state=state)
+        log = state.get("log", {})
+        self.log_sums, self.log_count = dict(log.get("sums", {})), int(log.get("count", 0))
+        restore_rng(state.get("rng", []), self.accelerator)
+        if self.scaler is not None and state.get("scaler"):
+            self.scaler.load_state_dict(state["scaler"])
 
 
 class Stream(Generic[Batch]):
@@ -214,20 +246,15 @@ class Stream(Generic[Batch]):
             self.pool.shutdown(cancel_futures=True)
 
 
-def _check_divergence(
-    bad: int, values: dict[str, float], *, step: int, saved: int, scaler: torch.amp.GradScaler | None, out: Path
-) -> None:
-    if bad < (PATIENCE if scaler is None else FP16_PATIENCE):
+def _finite(values: dict[str, float]) -> bool:
+    return all(math.isfinite(value) for value in values.values())
+
+
+def _check_divergence(bad: int, values: dict[str, float], *, step: int, saved: int, patience: int, out: Path) -> None:
+    if bad < patience:
         return
     what = ", ".join(f"{name} {value}" for name, value in values.items() if not math.isfinite(value))
     kept = f"{out / 'checkpoint.pt'} is of step {saved} and good" if saved else "nothing was saved yet"
     raise TrainingDiverged(
         f"training diverged: {what} at step {step}, {bad} steps in a row; {kept}: go on with a lower --learning-rate"
     )
-
-
-def _check_seed(state: dict[str, Any], config: TrainingConfig, checkpoint: Path) -> None:
-    if state.get("seed", config.seed) != config.seed:
-        raise InputError(
-            f"{checkpoint}: was started with seed {state['seed']}, not {config.seed}; leave --seed, or choose another --out"
-        )
