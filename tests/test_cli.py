@@ -172,8 +172,8 @@ BAD = {
     "export over others": (["export", "I/scene.safetensors", "I/precious"], ["thesis.txt"]),
     "count": (["data", "toybox", "--count", "0", "--out", "O"], ["--count", "0"]),
     "toybox onto a file": (["data", "toybox", "--count", "1", "--out", "I/file"], ["file", "--out"]),
-    "train without data": (["train", "small", "--out", "O"], ["--data", "small"]),
-    "train on nothing": (["train", "small", "--data", "I/absent", "--out", "O"], ["absent", "no such folder"]),
+    "train without data": (["train", "s", "--out", "O"], ["--data", "'s'"]),
+    "train on nothing": (["train", "s", "--data", "I/absent", "--out", "O"], ["absent", "no such folder"]),
     "train half": (["train", "tiny", "--steps", "5", "--out", "O"], ["--steps", "--stage"]),
     "train too early": (["train", "tiny", "--stage", "autoencoder", "--out", "O"], ["data", "orbit4d data render"]),
 }

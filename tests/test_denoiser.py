@@ -168,3 +168,37 @@ def test_save_and_load_as_a_diffusers_model(tmp_path, batch):
     again = Denoiser.from_pretrained(tmp_path / "denoiser").eval()
     assert (tmp_path / "denoiser" / "diffusion_pytorch_model.safetensors").is_file()
     assert torch.equal(model(x, t, conditions()), again(x, t, conditions()))
+
+
+def test_gradient_checkpointing_keeps_less_and_changes_no_gradient():
+    """Bytes that autograd keeps between the two ways, with the geometry that the larger models have."""
+    geometry = {"relative": "camera", "lift": 4, "lift_blocks": (1,), "spatial_width": 32, "depth": 4}
+    gradients, kept = [], []
+    for checkpointing in (False, True):
+        model = tiny(**geometry).train()
+        if checkpointing:
+            model.enable_gradient_checkpointing()
+        assert model.is_gradient_checkpointing == checkpointing
+        torch.manual_seed(2)
+        x, t, sizes = torch.randn(2, 5, 4, 8, 8), torch.full((2, 5), 0.6), {}
+
+        def pack(tensor: torch.Tensor, sizes: dict[int, int] = sizes) -> torch.Tensor:
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            loss = model(x, t, conditions(static_mode=torch.tensor([False, True]))).square().mean()
+        kept.append(sum(sizes.values()))
+        loss.backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters()})
+    assert kept[1] < 0.5 * kept[0]
+    for name, gradient in gradients[0].items():
+        assert gradient is not None and torch.equal(gradient, gradients[1][name]), name
+
+
+def test_a_saved_model_is_the_same_model(tmp_path, batch):
+    model, (x, t) = tiny(relative="camera", lift=4, lift_blocks=(1,)), batch
+    model.save_pretrained(tmp_path, safe_serialization=True)
+    loaded = Denoiser.from_pretrained(tmp_path, low_cpu_mem_usage=False).eval()
+    with torch.inference_mode():
+        assert torch.equal(loaded(x, t, conditions()), model(x, t, conditions()))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sample_fixtures import disc_sample, write_folder
 
 from orbit4d.assets.toybox import write_toybox
@@ -16,14 +19,15 @@ from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
 from orbit4d.data.training_set import Wording, vocabulary
+from orbit4d.diffusion import presets
 from orbit4d.diffusion import train as line
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.errors import InputError
 from orbit4d.files import lock_folder
 
 
-def brief() -> line.Preset:
-    preset = line.tiny()
+def brief() -> presets.Preset:
+    preset = presets.tiny()
     return replace(
         preset,
         toys=2,
@@ -37,9 +41,9 @@ def run(tmp_path_factory):
     """A finished run of the tiny preset, made brief."""
     out = tmp_path_factory.mktemp("train") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(line.PRESETS, "tiny", brief)
+        patch.setitem(presets.PRESETS, "tiny", brief)
         try:
-            line.train("tiny", out=out)
+            line.train("tiny", out=out, sample_every=4)
         except InputError as error:
             if "no OpenGL" not in str(error):
                 raise
@@ -57,8 +61,34 @@ def test_the_whole_line_ends_in_weights_that_load(run):
     assert pipe.motion["training"]["step"] == 4 and pipe.motion["autoencoder_training"]["step"] == 8
 
 
+def test_sheets_are_drawn_while_it_trains(run):
+    """Prompts and a reference, each row an orbit; the autoencoder's frames above what becomes of them."""
+    sheet = Image.open(run / "denoiser" / "samples" / "step_000004.png")
+    assert sheet.size == (7 * 128, 3 * 128), "two kinds of toy and one reference, six frames each"
+    pixels = np.asarray(sheet).astype(int)
+    assert (pixels[:256, :128] == 255).all() and (pixels[256:, :128] < 250).any(), "the reference stands in front"
+    assert pixels[:, 128:].std() > 1
+    assert [f.name for f in sorted((run / "autoencoder" / "samples").iterdir())] == [
+        "step_000004.png",
+        "step_000008.png",
+    ]
+
+
+def test_options_reach_both_trainings(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "tiny", brief)
+    latents = shutil.copytree(run / "latents", tmp_path / "run" / "latents")
+    shutil.copytree(run / "autoencoder", tmp_path / "run" / "autoencoder")
+    options = {"batch": 3, "learning_rate": 1e-4, "steps": 2, "seed": 5, "precision": "fp32"}
+    line.train("tiny", out=latents.parent, stage="denoiser", gradient_checkpointing=True, **options)
+    record = json.loads((tmp_path / "run" / "weights" / "pipeline.json").read_text())["training"]
+    wanted = {"batch": 3, "lr": 1e-4, "step": 2, "seed": 5, "precision": "fp32", "gradient_checkpointing": True}
+    assert {key: record[key] for key in wanted} == wanted
+    with pytest.raises(InputError, match="seed 5, not 0"):
+        line.train("tiny", out=latents.parent, stage="denoiser", steps=3)
+
+
 def test_a_stage_goes_on_with_more_steps(run, monkeypatch):
-    monkeypatch.setitem(line.PRESETS, "tiny", brief)
+    monkeypatch.setitem(presets.PRESETS, "tiny", brief)
     with pytest.raises(InputError, match="holds a checkpoint"):
         line.train("tiny", out=run, stage="denoiser", resume=False)
     line.train("tiny", out=run, stage="denoiser", steps=6)
@@ -66,19 +96,23 @@ def test_a_stage_goes_on_with_more_steps(run, monkeypatch):
 
 
 def test_bad_settings_are_one_line(tmp_path):
-    with pytest.raises(InputError, match="small, tiny"):
+    with pytest.raises(InputError, match="tiny, xs, s, m"):
         line.train("huge", out=tmp_path)
     with pytest.raises(InputError, match="--data"):
-        line.train("small", out=tmp_path)
+        line.train("s", out=tmp_path)
     with pytest.raises(InputError, match="--steps"):
         line.train("tiny", out=tmp_path, steps=5)
+    with pytest.raises(InputError, match="--learning-rate: expected a number above 0"):
+        line.train("tiny", out=tmp_path, stage="denoiser", learning_rate=float("nan"))
+    with pytest.raises(InputError, match="--batch: of which training"):
+        line.train("tiny", out=tmp_path, batch=4)
     with pytest.raises(InputError, match="missing"):
         line.collect_weights(tmp_path)
 
 
 def test_any_samples_are_trained_on(tmp_path, monkeypatch):
     """Shards of a user's own data, larger than the preset's, in place of what the preset renders."""
-    monkeypatch.setitem(line.PRESETS, "tiny", brief)
+    monkeypatch.setitem(presets.PRESETS, "tiny", brief)
     plan = RenderPlan(size=256, frames=6, outputs=())
     samples = [disc_sample(plan, key=f"mine_{i}", radius=40 + 5 * i, kind="ball") for i in range(2)]
     write_shards(write_folder(tmp_path / "mine", samples, plan=plan), out=tmp_path / "shards", progress=False)

@@ -56,14 +56,16 @@ def latents(frames, tmp_path_factory):
     out = tmp_path_factory.mktemp("ae")
     torch.manual_seed(0)
     model = RGBAAutoencoder(detail_channels=8, widths=(8, 8, 16))
-    train_autoencoder(frames, out, config=AutoencoderConfig(steps=30, batch=4, crop=32, bf16=False), model=model)
+    train_autoencoder(frames, out, config=AutoencoderConfig(steps=30, batch=4, crop=32, precision="fp32"), model=model)
     return encode_training_set(frames, out / "autoencoder", out / "latents")
 
 
 def test_autoencoder_learns_and_carries_colour(frames, tmp_path):
     torch.manual_seed(0)
     model = RGBAAutoencoder(detail_channels=4, widths=(8, 8, 16))
-    train_autoencoder(frames, tmp_path, config=AutoencoderConfig(steps=100, batch=8, crop=32, bf16=False), model=model)
+    train_autoencoder(
+        frames, tmp_path, config=AutoencoderConfig(steps=100, batch=8, crop=32, precision="fp32"), model=model
+    )
     log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert log[-1]["loss"] < 0.8 * log[0]["loss"]
     loaded = RGBAAutoencoder.from_pretrained(tmp_path / "autoencoder").eval().float()
@@ -92,7 +94,7 @@ def test_premultiply_round_trip():
 
 def _config(**changes) -> DenoiserConfig:
     return DenoiserConfig(
-        **({"steps": 8, "batch": 2, "frames": 3, "save_every": 4, "bf16": False, "muon": True} | changes)
+        **({"steps": 8, "batch": 2, "frames": 3, "save_every": 4, "precision": "fp32", "muon": True} | changes)
     )
 
 

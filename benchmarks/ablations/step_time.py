@@ -41,7 +41,7 @@ def main(a: Arguments) -> None:
     """CPU seconds of this process, not the clock's: other processes take the cores, not the count."""
     torch.set_num_threads(a.threads)
     data = LatentSet(a.latents)
-    split, config = split_clips(data), DenoiserConfig(bf16=False)
+    split, config = split_clips(data), DenoiserConfig()
     variants = {name: VARIANTS[name] for name in a.variants}
     if a.small:
         variants = {name: replace(v, model=SMALL | v.model) for name, v in variants.items()}

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from .cli_train import train
 from .errors import InputError
 
 OptionalText = Annotated[str | None, arg(metavar="TEXT")]
@@ -293,41 +294,6 @@ def export(
 
     export_scene(scene, out, frames=frames, size=size)
     print(f"wrote {out}")
-
-
-def train(
-    preset: Positional[Literal["small", "tiny"]],
-    /,
-    out: Folder,
-    data: OptionalFolder = None,
-    stage: Literal["all", "data", "autoencoder", "latents", "denoiser"] = "all",
-    steps: OptionalCount = None,
-    resume: bool = True,
-) -> None:
-    """Train a model: render clips, train the autoencoder, encode the clips, train the denoiser, collect the weights.
-
-    A run that was stopped continues where it was. The result is DIR/weights, for `orbit4d generate --weights`.
-
-    For example:
-      orbit4d train tiny --out runs/tiny                       minutes, toys only, to see it work
-      orbit4d train small --data assets --out runs/small       hours: the recipe of the built-in model
-      orbit4d train small --data shards --out runs/mine        the same on data of your own, see docs/data.md
-      orbit4d train small --out runs/small --stage denoiser --steps 20000
-
-    Args:
-        preset: What to train; the model card gives the exact commands of the built-in model.
-        out: The run's folder: clips, checkpoints, logs and weights.
-        data: Shards, a rendered folder, or the folder of the GLB assets that the preset names.
-        stage: One stage of the line, or all of them in order.
-        steps: Optimisation steps of that stage; the preset's when absent.
-        resume: Continue from a checkpoint; --no-resume refuses to touch one.
-    """
-    from .diffusion.train import train as run
-    from .outputs import created_parents_removed_on_error
-
-    with created_parents_removed_on_error(out / stage / "checkpoint.pt"):
-        weights = run(preset, out=out, data=data, stage=stage, steps=steps, resume=resume)
-    print(f"weights: {weights}" if stage in ("all", "denoiser") else f"{stage}: done, in {out}")
 
 
 def data() -> None:

@@ -26,7 +26,7 @@ DATA_DESCRIPTION = """From animated assets to curated 4D training clips. Every s
   orbit4d data render toys more/*.glb --out data              every animation as orbit, static orbit and front clip
   orbit4d data curate data                                    keep or drop each, with the reason; see data/curation/report.html
   orbit4d data shard data --out shards                        WebDataset tars
-  orbit4d train small --data shards --out runs/mine           a model trained on them
+  orbit4d train s --data shards --out runs/mine               a model trained on them
 
 `orbit4d data VERB --help` explains each verb."""
 
@@ -231,7 +231,7 @@ def shard(
 
     For example:
       orbit4d data shard data --out shards
-      orbit4d train small --data shards --out runs/mine
+      orbit4d train s --data shards --out runs/mine
 
     Args:
         folder: What `orbit4d data curate` decided on.

@@ -79,6 +79,10 @@ class RGBAAutoencoder(ModelMixin, ConfigMixin):
         base = F.interpolate(raw[:, :4], scale_factor=FACTOR, mode="bilinear", align_corners=False)
         return base + self.decoder(torch.cat([2 * raw[:, :4] - 1, raw[:, 4:]], dim=1))
 
+    def forward(self, frames: Tensor) -> Tensor:
+        """Frames (n, 4, h, w) there and back, not clamped: what is trained."""
+        return self.decode_raw(self.encode_raw(frames))
+
     def encode(self, frames: Tensor) -> Tensor:
         """Premultiplied RGBA (n, 4, h, w) in [0, 1] -> standardised latents (n, c, h / 8, w / 8)."""
         if frames.ndim != 4 or frames.shape[1] != 4 or frames.shape[2] % FACTOR or frames.shape[3] % FACTOR:

@@ -78,21 +78,52 @@ def losses(
     prediction: Prediction = "flow",
     bf16: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """(diffusion loss, L_mr) of one batch; reference frames are given clean and not scored.
+    """(diffusion loss, L_mr) of one batch at noise levels and with noise that are drawn here; see `losses_at`. All tensors on
+    one device; the generator's draws are made on its own."""
+    t, noise = draw_noise(x0, reference, noise_shift=noise_shift, generator=generator)
+    dtype = torch.bfloat16 if bf16 else torch.float32
+    return losses_at(
+        model, x0, still, c, reference, t=t, noise=noise, m_scale=m_scale, prediction=prediction, dtype=dtype
+    )
+
+
+def draw_noise(
+    x0: Tensor, reference: Tensor, *, noise_shift: tuple[float, ...], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Levels t (b, f) and noise (b, f, c, H, W) for latents x0, on their device."""
+    t = noise_levels(reference.to(generator.device), noise_shift, generator)
+    noise = torch.randn(x0.shape, generator=generator, device=generator.device)
+    return t.to(x0.device), noise.to(x0.device)
+
+
+def losses_at(
+    model: nn.Module,
+    x0: Tensor,
+    still: Tensor,
+    c: Conditions,
+    reference: Tensor,
+    *,
+    t: Tensor,
+    noise: Tensor,
+    m_scale: float,
+    prediction: Prediction,
+    dtype: torch.dtype = torch.float32,
+    scored_frames: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """(diffusion loss, L_mr) of one batch at noise levels t (b, f); reference frames are given clean and not scored.
 
     L_mr = (1 - t) ( m_latent(x0_hat) - m_latent(x_0) )^2 / m_scale^2, with m_latent the mean squared difference to `still`,
-    the same views frozen (Diffusion4D). All tensors on one device; the generator's draws are made on its own.
+    the same views frozen (Diffusion4D). `dtype` is what the network multiplies in. `scored_frames` is what the diffusion loss
+    is divided by, the batch's own scored frames when None: so that the mean over a batch's parts is the loss of the whole.
     """
     device = x0.device
-    t = noise_levels(reference.to(generator.device), noise_shift, generator).to(device)
-    noise = torch.randn(x0.shape, generator=generator, device=generator.device).to(device)
     noisy = add_noise(x0, noise, t, prediction)
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         output = model(noisy, t, c)
     output = output.float()
     scored = (~reference).float()
     error = prediction_error(output, x0=x0, noise=noise, noisy=noisy, t=t, prediction=prediction)
-    loss = (error * scored).sum() / scored.sum()
+    loss = (error * scored).sum() / (scored.sum() if scored_frames is None else scored_frames)
     estimate = clean_estimate(noisy, output, t, prediction)
 
     def m_latent(x: Tensor) -> Tensor:

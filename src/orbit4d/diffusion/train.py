@@ -14,64 +14,27 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from math import isfinite
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
-from ..data.plan import RenderPlan
 from ..data.sample_set import is_sample_folder, open_samples
-from ..data.training_set import PLAN, render_training_set
+from ..data.training_set import render_training_set
 from ..errors import InputError
 from ..files import atomic_folder, atomic_path, ensure_writable_parent, lock_folder, parse_json
-from .autoencoder import RGBAAutoencoder
-from .denoiser import Denoiser
-from .train_autoencoder import AutoencoderConfig, check_side, encode_training_set, train_autoencoder
-from .train_denoiser import DenoiserConfig, train_denoiser
+from .machine import check_training, first_does_it, first_process, wait_for_everyone
+from .presets import PRESETS
+from .train_autoencoder import check_side, encode_training_set, train_autoencoder
+from .train_denoiser import train_denoiser
+from .training import Precision, Tracker
 
 Stage = Literal["all", "data", "autoencoder", "latents", "denoiser"]
 STAGES: tuple[Stage, ...] = ("data", "autoencoder", "latents", "denoiser")
-
-
-@dataclass(kw_only=True)
-class Preset:
-    """One recipe: data, both configurations and both networks."""
-
-    toys: int
-    vocabulary: bool
-    plan: RenderPlan = PLAN
-    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
-    denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
-    make_autoencoder: Callable[[], RGBAAutoencoder] = RGBAAutoencoder
-    make_denoiser: Callable[[], Denoiser] = Denoiser
-
-
-def small() -> Preset:
-    """The built-in model: 14 assets with all their animations and 25 toys, 6 M parameters, hours on two cores."""
-    return Preset(
-        toys=25,
-        vocabulary=True,
-        autoencoder=AutoencoderConfig(steps=3200),
-        denoiser=DenoiserConfig(steps=4200, save_every=100),
-    )
-
-
-def tiny() -> Preset:
-    """A few toys and networks of a few thousand parameters: minutes, to see the line work. Its pictures are blurs."""
-    return Preset(
-        toys=5,
-        vocabulary=False,
-        autoencoder=AutoencoderConfig(steps=200, batch=8, save_every=100),
-        denoiser=DenoiserConfig(steps=100, batch=4, frames=4, save_every=50),
-        make_autoencoder=lambda: RGBAAutoencoder(widths=(16, 24, 32)),
-        make_denoiser=lambda: Denoiser(spatial_width=64, temporal_width=32, depth=2, spatial_heads=2, temporal_heads=1),
-    )
-
-
-PRESETS: dict[str, Callable[[], Preset]] = {"small": small, "tiny": tiny}
 
 
 def train(
@@ -81,24 +44,36 @@ def train(
     data: str | Path | None = None,
     stage: Stage = "all",
     steps: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    precision: Precision = "auto",
+    log: Tracker = "none",
+    sample_every: int = 0,
+    compile: bool = False,
+    gradient_checkpointing: bool = False,
     resume: bool = True,
 ) -> Path:
     """Run one stage, or all, of a preset's training line in the folder `out`; returns `out/weights`.
 
     Args:
-        preset: "small" or "tiny". data: what to train on: shards or a rendered folder (your own data), or the folder of the
-            vocabulary's GLB files, which the data stage renders; toy-only presets need none. The same for every stage.
-        stage: "all" or one of STAGES. steps: of the stage's training, the preset's when None (not with "all").
+        preset: one of `presets.PRESETS`. data: what to train on: shards or a rendered folder (your own data), or the folder of
+            the vocabulary's GLB files, which the data stage renders; toy-only presets need none. The same for every stage.
+        stage: "all" or one of STAGES. steps, batch, learning_rate: of the stage's training, the preset's when None; with one
+            stage only. The others are those of `TrainingConfig`, for both networks; gradient checkpointing is the denoiser's.
         resume: False refuses a folder that already holds a checkpoint of the stage.
 
-    Frames larger than the preset's are reduced. Raises InputError for unknown presets, missing data, data too small or other
-    than the run was started with, `steps` below 1, and where another run trains in `out`.
+    Frames larger than the preset's are reduced. Started by `accelerate launch` both trainings use all processes, and the first
+    does the rest. Raises InputError for unknown presets, missing data, data too small or other than the run was started with,
+    settings out of range or that need a package, and where another run trains in `out`.
     """
     if preset not in PRESETS:
         raise InputError(f"train: expected a preset of {', '.join(PRESETS)}, got {preset!r}")
-    if steps is not None and (steps < 1 or stage not in ("autoencoder", "denoiser")):
-        raise InputError("--steps: expected at least 1, together with --stage autoencoder or denoiser")
+    _check_numbers(stage, {"--steps": steps, "--batch": batch, "--learning-rate": learning_rate})
     recipe, out = PRESETS[preset](), Path(out)
+    common: dict[str, Any] = {"precision": precision, "log": log, "sample_every": sample_every, "compile": compile}
+    chosen_numbers = {k: v for k, v in {"steps": steps, "batch": batch, "lr": learning_rate}.items() if v is not None}
+    common |= {"seed": seed} | chosen_numbers
     if recipe.vocabulary and data is None and stage in ("all", "data"):
         raise InputError(
             f"--data: the preset {preset!r} needs the folder that holds its GLB assets; see the model card"
@@ -118,34 +93,49 @@ def train(
             raise InputError(
                 f"{out / name}: holds a checkpoint; leave out --no-resume to go on, or choose another --out"
             )
+    if {"autoencoder", "denoiser"} & set(chosen):
+        check_training(precision=precision, tracker=log, compile=compile)
     ensure_writable_parent(out / "data.json")
-    with _locked(out):
-        if ready:
-            _check_data(samples, out, size=recipe.plan.size)
+    autoencoder, size = out / "autoencoder" / "autoencoder", recipe.plan.size
+    with first_does_it(), _locked(out) if first_process() else nullcontext():
+        if ready and first_process():
+            _check_data(samples, out, size=size)
         for name in chosen:
+            wait_for_everyone()
             match name:
                 case "data":
-                    if not ready:
+                    if not ready and first_process():
                         assets = Path(data) if recipe.vocabulary and data is not None else None
                         render_training_set(
                             samples, assets=assets, toy_folder=out / "toys", toy_count=recipe.toys, plan=recipe.plan
                         )
                 case "autoencoder":
-                    recipe.autoencoder.steps = steps or recipe.autoencoder.steps
-                    torch.manual_seed(recipe.autoencoder.seed)
-                    model, config = recipe.make_autoencoder(), recipe.autoencoder
-                    train_autoencoder(samples, out / "autoencoder", config=config, model=model, size=recipe.plan.size)
-                case "latents":
-                    autoencoder = out / "autoencoder" / "autoencoder"
-                    encode_training_set(samples, autoencoder, out / "latents", size=recipe.plan.size)
-                case "denoiser":
-                    recipe.denoiser.steps = steps or recipe.denoiser.steps
-                    torch.manual_seed(recipe.denoiser.seed)
-                    train_denoiser(
-                        out / "latents", out / "denoiser", config=recipe.denoiser, model=recipe.make_denoiser()
+                    config = replace(recipe.autoencoder, **common)
+                    torch.manual_seed(seed)
+                    train_autoencoder(
+                        samples, out / "autoencoder", config=config, model=recipe.make_autoencoder(), size=size
                     )
-                    collect_weights(out)
+                case "latents":
+                    if first_process():
+                        encode_training_set(samples, autoencoder, out / "latents", size=size)
+                case "denoiser":
+                    config = replace(recipe.denoiser, gradient_checkpointing=gradient_checkpointing, **common)
+                    torch.manual_seed(seed)
+                    model, folder = recipe.make_denoiser(), out / "denoiser"
+                    train_denoiser(out / "latents", folder, config=config, model=model, autoencoder=autoencoder)
+                    if first_process():
+                        collect_weights(out)
     return out / "weights"
+
+
+def _check_numbers(stage: Stage, numbers: dict[str, int | float | None]) -> None:
+    for name, value in numbers.items():
+        if value is None:
+            continue
+        if stage not in ("autoencoder", "denoiser"):
+            raise InputError(f"{name}: of which training? Give it together with --stage autoencoder or denoiser")
+        if not value > 0 or (isinstance(value, float) and not isfinite(value)):
+            raise InputError(f"{name}: expected a number above 0, got {value}")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from tqdm import tqdm
 
@@ -23,24 +23,23 @@ from ..data.selection import measured_motion
 from ..errors import InputError
 from ..files import atomic_path, digest
 from .autoencoder import RGBAAutoencoder, reconstruction_loss
-from .training import EMA, Log, Optimizers, learning_rate_factor, load_checkpoint, save_checkpoint, save_half
+from .trainer import fit
+from .training import TrainingConfig, save_half, with_weights
 
 
 @dataclass(kw_only=True)
-class AutoencoderConfig:
-    """Settings of one run; `steps` may be raised or lowered on resume."""
+class AutoencoderConfig(TrainingConfig):
+    """Settings of one run."""
 
     steps: int = 3000
     batch: int = 24
     crop: int = 64
     """Side of the square training crops, in pixels; most of a frame is empty, crops lie where the object is."""
     lr: float = 2e-3
-    ema: float = 0.998
-    seed: int = 0
     memory_mib: int = 2048
     """Frames that are kept in memory; of more data a random part of each sample is trained on."""
     save_every: int = 250
-    bf16: bool = True
+    log_every: int = 50
 
 
 def check_side(sample: Sample, size: int | None) -> None:
@@ -115,44 +114,57 @@ def train_autoencoder(
     Checkpoint and log in `out`; the result is the diffusers folder `out/autoencoder`.
     """
     config = config or AutoencoderConfig()
-    out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(config.seed)
     model = model or RGBAAutoencoder()
     frames = training_frames(open_samples(data), memory_mib=config.memory_mib, seed=config.seed, size=size)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    ema, optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=False)
-    generator = torch.Generator().manual_seed(config.seed)
-    start, seconds, checkpoint = 0, 0.0, out / "checkpoint.pt"
-    if checkpoint.is_file():
-        start, seconds = load_checkpoint(checkpoint, model=model, ema=ema, optimizers=optimizers, generator=generator)
-    log = Log(out / "log.jsonl", start_seconds=seconds)
-    for step in (bar := tqdm(range(start, config.steps), initial=start, total=config.steps, desc="autoencoder")):
-        target = _crops(frames, config, generator).contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.bf16):
-            output = model.decode_raw(model.encode_raw(target))
-        loss = reconstruction_loss(output.float(), target)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizers.step(learning_rate_factor(step, steps=config.steps))
-        ema.update(model)
-        log.add(loss=loss, mse=((output.detach().float() - target) ** 2).mean())
-        if (step + 1) % 50 == 0 or step + 1 == config.steps:
-            line = log.write(step + 1)
-            bar.set_postfix(loss=line["loss"], psnr=round(-10 * float(np.log10(line["mse"])), 2))
-        if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            save_checkpoint(
-                checkpoint,
-                model=model,
-                ema=ema,
-                optimizers=optimizers,
-                step=step + 1,
-                generator=generator,
-                seconds=log.seconds,
-            )
-    model.load_state_dict(ema.values)
-    _measure_latents(model, frames, generator)
-    save_half(model, model.state_dict(), out / "autoencoder")
+    fit(model, AutoencoderTask(frames, config, model, out=out), out, config=config)
     return out / "autoencoder"
+
+
+@dataclass(kw_only=True)
+class Crops:
+    """(b, 4, crop, crop) premultiplied RGBA in [0, 1]."""
+
+    target: Tensor
+
+
+class AutoencoderTask:
+    """What `fit` trains: crops, and how well they come back."""
+
+    name = "autoencoder"
+    frames = 1
+
+    def __init__(self, frames: Tensor, config: AutoencoderConfig, model: RGBAAutoencoder, *, out: Path) -> None:
+        self.data, self.config, self.model, self.out = frames, config, model, out
+        self.samples = config.batch
+
+    def draw(self, generator: torch.Generator, part: slice) -> Crops:
+        return Crops(target=_crops(self.data, self.config, generator)[part])
+
+    def loss(self, model: nn.Module, batch: Crops, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+        target = batch.target.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(target.device.type, dtype, enabled=dtype != torch.float32):
+            output = model(target)
+        loss = reconstruction_loss(output.float(), target)
+        return loss, {"loss": loss, "mse": ((output.detach().float() - target) ** 2).mean()}
+
+    def export(self, values: dict[str, Tensor], *, step: int, seconds: float) -> None:
+        """The last step's weights alone become the autoencoder, with its latents' mean and deviation measured."""
+        if step < self.config.steps:
+            return
+        model = with_weights(self.model, values)
+        _measure_latents(model, self.data, torch.Generator().manual_seed(self.config.seed))
+        save_half(model, model.state_dict(), self.out / "autoencoder")
+
+    def sheet(self, values: dict[str, Tensor]) -> Tensor:
+        """Eight frames of the training set, and below how they come back."""
+        model = with_weights(self.model, values).eval()
+        frames = self.data[torch.linspace(0, len(self.data) - 1, 8).long()].float() / 255
+        with torch.inference_mode():
+            shown = torch.stack([frames, model.decode_raw(model.encode_raw(frames)).clamp(0, 1)])
+        rows = (shown[:, :, :3] + 1 - shown[:, :, 3:]).clamp(0, 1)
+        return torch.cat([torch.cat(list(row), dim=-1) for row in rows], dim=1)
 
 
 def _crops(frames: Tensor, config: AutoencoderConfig, generator: torch.Generator) -> Tensor:

@@ -8,35 +8,36 @@ with x0_hat = x_t - t v_hat and m_latent the mean squared difference to the same
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from tqdm import tqdm
+from torch import Tensor, nn
 
+from ..errors import InputError
 from ..files import atomic_path
 from .batches import BatchConfig, LatentSet, sample_batch
-from .denoiser import Denoiser
-from .objective import losses
-from .training import EMA, Log, Optimizers, learning_rate_factor, load_checkpoint, save_checkpoint, save_half
+from .denoiser import Conditions, Denoiser
+from .objective import draw_noise, losses_at
+from .preview import Preview
+from .trainer import fit
+from .training import TrainingConfig, save_half
 
 
 @dataclass(kw_only=True)
-class DenoiserConfig(BatchConfig):
-    """Settings of one run; `steps` may be changed on resume (the learning rate decays over the last quarter)."""
+class DenoiserConfig(BatchConfig, TrainingConfig):
+    """Settings of one run."""
 
-    steps: int = 6000
-    lr: float = 1.5e-3
-    muon: bool = True
-    ema: float = 0.998
-    seed: int = 0
     noise_shift: tuple[float, ...] = (0.8, 3.0)
     """t = sigmoid(N(shift, 1)), each sample with one of these shifts: the first for detail, the second for viewpoint, which
     is decided where almost nothing but noise is seen."""
     motion_weight: float = 0.05
     """w of L_mr."""
-    save_every: int = 200
-    bf16: bool = True
+
+    def __post_init__(self) -> None:
+        BatchConfig.__post_init__(self)
+        TrainingConfig.__post_init__(self)
 
 
 def train_denoiser(
@@ -45,74 +46,102 @@ def train_denoiser(
     *,
     config: DenoiserConfig | None = None,
     model: Denoiser | None = None,
+    autoencoder: Path | None = None,
     stop_after: int | None = None,
 ) -> Path:
     """Train on the latents in `data` (`encode_training_set`); checkpoint, log and EMA weights in `out`.
 
     Resumes from `out/checkpoint.pt`. `stop_after` ends the call at that step without changing the schedule (for tests and
-    for sharing a machine). The result is the folder `out/denoiser` (config.json + fp16 EMA weights) and `out/pipeline.json`.
+    for sharing a machine). `autoencoder` is the folder of the one that made the latents; `config.sample_every` needs it, to
+    draw sample sheets. The result is the folder `out/denoiser` (config.json + fp16 EMA weights) and `out/pipeline.json`.
     """
     config = config or DenoiserConfig()
-    out.mkdir(parents=True, exist_ok=True)
+    if config.sample_every and autoencoder is None:
+        raise InputError("--sample-every: needs the autoencoder that the latents were made with")
     torch.manual_seed(config.seed)
-    model = model or Denoiser()
-    latents = LatentSet(data)
-    ema, optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=config.muon)
-    generator = torch.Generator().manual_seed(config.seed)
-    start, seconds, checkpoint = 0, 0.0, out / "checkpoint.pt"
-    if checkpoint.is_file():
-        start, seconds = load_checkpoint(checkpoint, model=model, ema=ema, optimizers=optimizers, generator=generator)
-    log = Log(out / "log.jsonl", start_seconds=seconds)
-    end = min(config.steps, stop_after or config.steps)
-    bar = tqdm(range(start, end), initial=start, total=config.steps, desc="denoiser")
-    for step in bar:
-        x0, still, conditions, reference = sample_batch(latents, config, generator)
-        flow, motion = losses(
-            model,
-            x0,
-            still,
-            conditions,
-            reference,
-            noise_shift=config.noise_shift,
-            m_scale=latents.m_scale,
-            generator=generator,
-            prediction=model.config["prediction"],
-            bf16=config.bf16,
-        )
-        (flow + config.motion_weight * motion).backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizers.step(learning_rate_factor(step, steps=config.steps))
-        ema.update(model)
-        log.add(flow=flow, motion=motion)
-        if (step + 1) % 25 == 0 or step + 1 == end:
-            line = log.write(step + 1)
-            bar.set_postfix(flow=line["flow"], motion=line["motion"])
-        if (step + 1) % config.save_every == 0 or step + 1 == end:
-            save_checkpoint(
-                checkpoint,
-                model=model,
-                ema=ema,
-                optimizers=optimizers,
-                step=step + 1,
-                generator=generator,
-                seconds=log.seconds,
-            )
-            _export(model, ema, latents, config, out, step=step + 1, seconds=log.seconds)
+    task = DenoiserTask(LatentSet(data), config, model or Denoiser(), out=out, autoencoder=autoencoder)
+    fit(task.model, task, out, config=config, stop_after=stop_after)
     return out
 
 
-def _export(
-    model: Denoiser, ema: EMA, latents: LatentSet, config: DenoiserConfig, out: Path, *, step: int, seconds: float
-) -> None:
-    save_half(model, ema.values, out / "denoiser")
-    record = {
+@dataclass(kw_only=True)
+class DenoiserBatch:
+    """`x0`, `still` and `noise` (b, f, c, h, w), levels `t` (b, f), what the network is told, and the `reference` frames."""
+
+    x0: Tensor
+    still: Tensor
+    conditions: Conditions
+    reference: Tensor
+    t: Tensor
+    noise: Tensor
+    scored_frames: float
+    """Frames of the whole batch that the loss counts, divided by the number of parts."""
+
+
+class DenoiserTask:
+    """What `fit` trains: one batch, its loss, and what becomes of the weights."""
+
+    name = "denoiser"
+
+    def __init__(
+        self, latents: LatentSet, config: DenoiserConfig, model: Denoiser, *, out: Path, autoencoder: Path | None
+    ) -> None:
+        self.latents, self.config, self.model, self.out = latents, config, model, out
+        self.samples, self.frames = config.batch, config.frames
+        self.preview = None
+        if config.sample_every and autoencoder is not None:
+            self.preview = Preview(latents, autoencoder)
+
+    def draw(self, generator: torch.Generator, part: slice) -> DenoiserBatch:
+        x0, still, conditions, reference = sample_batch(self.latents, self.config, generator)
+        t, noise = draw_noise(x0, reference, noise_shift=self.config.noise_shift, generator=generator)
+        scored = float((~reference).sum())
+        if len(range(*part.indices(len(x0)))) < len(x0):
+            scored *= len(range(*part.indices(len(x0)))) / len(x0)
+            x0, still, reference, t, noise = (x[part] for x in (x0, still, reference, t, noise))
+            whole: dict[str, Any] = {f.name: getattr(conditions, f.name) for f in fields(conditions)}
+            conditions = replace(conditions, **{k: v[part] for k, v in whole.items() if v is not None})
+        if conditions.static_mode is not None:
+            conditions = replace(conditions, active=(~conditions.static_mode).nonzero()[:, 0])
+        return DenoiserBatch(
+            x0=x0, still=still, conditions=conditions, reference=reference, t=t, noise=noise, scored_frames=scored
+        )
+
+    def loss(self, model: nn.Module, batch: DenoiserBatch, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
+        flow, motion = losses_at(
+            model,
+            batch.x0,
+            batch.still,
+            batch.conditions,
+            batch.reference,
+            t=batch.t,
+            noise=batch.noise,
+            m_scale=self.latents.m_scale,
+            prediction=self.model.config["prediction"],
+            dtype=dtype,
+            scored_frames=batch.scored_frames,
+        )
+        return flow + self.config.motion_weight * motion, {"flow": flow, "motion": motion}
+
+    def export(self, values: dict[str, Tensor], *, step: int, seconds: float) -> None:
+        save_half(self.model, values, self.out / "denoiser")
+        record = pipeline_record(self.latents) | {
+            "training": asdict(self.config) | {"step": step, "hours": round(seconds / 3600, 3)}
+        }
+        with atomic_path(self.out / "pipeline.json") as temporary:
+            temporary.write_text(json.dumps(record, indent=1))
+
+    def sheet(self, values: dict[str, Tensor]) -> Tensor | None:
+        return None if self.preview is None else self.preview.sheet(self.model, values)
+
+
+def pipeline_record(latents: LatentSet) -> dict[str, Any]:
+    """What a pipeline has to know of the data that its denoiser was trained on."""
+    return {
         "log_m_mean": latents.log_m_mean,
         "log_m_std": latents.log_m_std,
         "log_m_quantiles": latents.log_m_quantiles,
         "vocabulary": latents.vocabulary,
         "prompts": latents.prompts,
         "clips": len(latents.clips),
-        "training": asdict(config) | {"step": step, "hours": round(seconds / 3600, 3)},
     }
-    with atomic_path(out / "pipeline.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1))

@@ -1,17 +1,55 @@
-"""What both training loops share: schedule, EMA, optimisers, checkpoints that resume exactly."""
+"""What both networks' training is built of: schedule, EMA, optimisers, checkpoints that resume exactly, the log."""
 
 from __future__ import annotations
 
 import json
+import math
+import pickle
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import atomic_folder, atomic_path
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Tracker = Literal["none", "tensorboard", "wandb"]
+
+
+@dataclass(kw_only=True)
+class TrainingConfig:
+    """What the loop itself is told. `steps` may be changed on resume: the learning rate decays over the last quarter."""
+
+    steps: int = 6000
+    lr: float = 1.5e-3
+    muon: bool = True
+    """Muon for the matrices of transformer blocks; AdamW for the rest, or for everything."""
+    ema: float = 0.998
+    seed: int = 0
+    save_every: int = 200
+    precision: Precision = "auto"
+    """What the network multiplies in. auto: bf16 where the device multiplies it natively, else fp32."""
+    compile: bool = False
+    """torch.compile: a minute or more at the start, faster steps afterwards."""
+    gradient_checkpointing: bool = False
+    """Less memory, about a third more time; of networks that have it."""
+    log: Tracker = "none"
+    """Where curves and samples go besides log.jsonl and samples/."""
+    log_every: int = 25
+    sample_every: int = 0
+    """Steps between sample sheets; 0 draws none."""
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.save_every, self.log_every) < 1 or self.sample_every < 0:
+            raise InputError("training: expected steps, save_every and log_every >= 1 and sample_every >= 0")
+        if not (math.isfinite(self.lr) and self.lr > 0):
+            raise InputError(f"training: expected a learning rate above 0, got {self.lr}")
+        if self.precision not in get_args(Precision):
+            raise InputError(f"--precision: expected auto, fp32, bf16 or fp16, got {self.precision!r}")
 
 
 def learning_rate_factor(step: int, *, steps: int, warmup: int = 100, decay: float = 0.25) -> float:
@@ -39,6 +77,12 @@ class EMA:
             else:
                 self.values[key].copy_(value)
 
+    def load(self, values: dict[str, Tensor], *, updates: int) -> None:
+        """Take over saved averages, to the device where these lie. Raises KeyError or RuntimeError when they do not fit."""
+        for key, value in self.values.items():
+            value.copy_(values[key])
+        self.updates = updates
+
 
 class Optimizers:
     """Muon for the weight matrices of the transformer blocks, AdamW for everything else, under one learning-rate factor."""
@@ -61,11 +105,19 @@ class Optimizers:
             )
         self.lr = lr
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float, *, scaler: torch.amp.GradScaler | None = None) -> None:
+        """One step of every part at `factor` times the learning rate, through the fp16 scaler where there is one."""
         for part in self.parts:
             for group in part.param_groups:
                 group["lr"] = self.lr * factor
-            part.step()
+            if scaler is None:
+                part.step()
+            else:
+                scaler.step(part)
+        self.zero_grad()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
             part.zero_grad(set_to_none=True)
 
     def state_dict(self) -> list[dict]:
@@ -83,20 +135,21 @@ def save_checkpoint(
     ema: EMA,
     optimizers: Optimizers,
     step: int,
-    generator: torch.Generator,
+    generator: torch.Generator | Tensor,
     seconds: float,
+    extra: dict[str, Any] | None = None,
 ) -> None:
-    """Everything that an exact resume needs, written beside and then renamed."""
+    """Everything that an exact resume needs, written beside and then renamed. `generator` is the data's, or its state."""
     state = {
         "model": model.state_dict(),
         "ema": ema.values,
         "ema_updates": ema.updates,
         "optimizers": optimizers.state_dict(),
         "step": step,
-        "generator": generator.get_state(),
+        "generator": generator if isinstance(generator, Tensor) else generator.get_state(),
         "torch_rng": torch.get_rng_state(),
         "seconds": seconds,
-    }
+    } | (extra or {})
     try:
         with atomic_path(path) as temporary:
             torch.save(state, temporary)
@@ -106,40 +159,62 @@ def save_checkpoint(
         ) from error
 
 
-def load_checkpoint(
-    path: Path, *, model: nn.Module, ema: EMA, optimizers: Optimizers, generator: torch.Generator
-) -> tuple[int, float]:
-    """Restore in place; returns (step, seconds trained so far). Raises InputError when the file does not fit the model."""
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The checkpoint's content, in main memory. Raises InputError when it is none."""
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise InputError(f"{path}: not a checkpoint, or a damaged one; delete it to start again") from error
+    if not isinstance(state, dict) or not isinstance(state.get("step"), int):
+        raise InputError(f"{path}: not a checkpoint of this program; choose another --out")
+    return state
+
+
+def load_checkpoint(
+    path: Path,
+    *,
+    model: nn.Module,
+    ema: EMA,
+    optimizers: Optimizers,
+    generator: torch.Generator,
+    state: dict[str, Any] | None = None,
+) -> tuple[int, float]:
+    """Restore in place; returns (step, seconds trained so far). `state` is the file's content where it was read already.
+    Raises InputError when it does not fit the model."""
+    state = read_checkpoint(path) if state is None else state
+    try:
         model.load_state_dict(state["model"])
-        ema.values = state["ema"]
-        ema.updates = state["ema_updates"]
+        ema.load(state["ema"], updates=state["ema_updates"])
         optimizers.load_state_dict(state["optimizers"])
         generator.set_state(state["generator"])
         torch.set_rng_state(state["torch_rng"])
-    except (KeyError, RuntimeError, ValueError) as error:
+        return state["step"], float(state["seconds"])
+    except (KeyError, RuntimeError, ValueError, TypeError) as error:
         raise InputError(
             f"{path}: not a checkpoint of this configuration ({str(error)[:200]}); choose another --out"
         ) from error
-    return int(state["step"]), float(state["seconds"])
 
 
 class Log:
     """Appends one JSON object a line to `log.jsonl`; losses are averaged between lines. Refuses to go on after a NaN."""
 
-    def __init__(self, path: Path, *, start_seconds: float = 0.0) -> None:
+    def __init__(self, path: Path, *, start_seconds: float = 0.0, start_step: int | None = None) -> None:
+        """`start_step`: where the run goes on; lines of later steps, which it will write again, are removed."""
         self.path, self.started = path, time.monotonic() - start_seconds
         self.sums: dict[str, float] = {}
         self.count = 0
+        if start_step is not None and path.is_file():
+            kept = [line for line in path.read_text().splitlines() if 0 <= _step_of(line) <= start_step]
+            with atomic_path(path) as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in kept))
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
 
-    def add(self, **losses: Tensor) -> None:
+    def add(self, **losses: Tensor | float) -> None:
         for key, value in losses.items():
-            number = float(value.detach())
+            number = float(value.detach() if isinstance(value, Tensor) else value)
             if number != number:
                 raise FloatingPointError(
                     f"{key} became NaN; resume from the last checkpoint with a lower learning rate"
@@ -156,12 +231,25 @@ class Log:
         return line
 
 
+def _step_of(line: str) -> int:
+    """The step of a line of the log, -1 where it is torn."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return -1
+
+
+def with_weights(model: Any, values: dict[str, Tensor]) -> Any:
+    """Another diffusers model of the same configuration with these weights, on the CPU; no random number is used up."""
+    with torch.random.fork_rng(devices=[]):
+        copy = type(model).from_config(model.config)
+    copy.load_state_dict(values)
+    return copy
+
+
 def save_half(model: Any, values: dict[str, Tensor], folder: Path) -> None:
-    """Write a diffusers model folder (config.json + fp16 safetensors) with the given weights; the model is left as it was."""
-    keep = {k: v.detach().clone() for k, v in model.state_dict().items()}
-    model.load_state_dict(values)
+    """Write a diffusers model folder (config.json + fp16 safetensors) with the given weights; the model is left as it is."""
     with atomic_folder(folder) as temporary:
-        model.half().save_pretrained(temporary, safe_serialization=True, max_shard_size="14MB")
+        with_weights(model, values).half().save_pretrained(temporary, safe_serialization=True, max_shard_size="14MB")
         for file in temporary.iterdir():  # safetensors writes files that only their owner can read
             file.chmod(0o644)
-    model.float().load_state_dict(keep)
