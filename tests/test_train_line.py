@@ -15,6 +15,7 @@ from sample_fixtures import disc_sample, write_folder
 from orbit4d.assets.toybox import write_toybox
 from orbit4d.cameras import Orbit
 from orbit4d.data import training_set
+from orbit4d.data.latent_set import open_latents
 from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
@@ -153,6 +154,14 @@ def test_the_vocabulary_is_what_curation_keeps(tmp_path, monkeypatch):
         if "no OpenGL" not in str(error):
             raise
         pytest.skip(str(error))
+    damped = training_set.render_damped(
+        tmp_path / "damped", assets=tmp_path / "assets", amplitude=0.2, plan=RenderPlan(frames=4, size=16, outputs=())
+    )
+    (less,), (whole,) = (
+        [sample for sample in open_samples(folder) if sample.meta["kind"] == "a thing"] for folder in (damped, out)
+    )
+    assert less.captions == whole.captions and less.key == whole.key
+    assert 0 < less.meta["motion_magnitude"] < whole.meta["motion_magnitude"]
     samples = open_samples(out)
     kinds = sorted(str(sample.meta["kind"]) for sample in samples)
     assert kinds[0] == "a thing" and kinds[1].startswith("toy ") and len(kinds) == 2
@@ -167,6 +176,29 @@ def test_the_vocabulary_is_what_curation_keeps(tmp_path, monkeypatch):
         training_set.write_curation(out, {})
     with pytest.raises(InputError, match=r"own, pass --data"):
         vocabulary(tmp_path)
+
+
+def test_the_same_words_with_less_motion(tmp_path, monkeypatch):
+    """A user's own animations and their damped renders: both are encoded, under different keys, with different m."""
+    monkeypatch.setitem(line.PRESETS, "tiny", brief)
+    plan = RenderPlan(size=128, frames=6, outputs=())
+    folders = [tmp_path / "whole", tmp_path / "less"]
+    for folder, radius in zip(
+        folders, (40, 20), strict=True
+    ):  # stand-ins: what matters is which files are made of which
+        write_folder(folder, [disc_sample(plan, key="ball", radius=radius, kind="ball")], plan=plan)
+    run = tmp_path / "run"
+    line.train("tiny", out=run, data=folders[0], damped=[folders[1]])
+    assert sorted(file.stem for file in (run / "latents").glob("*.safetensors")) == ["ball", "ball-d1"]
+    store = open_latents(run / "latents")
+    assert store.keys == ["ball", "ball-d1"] and [clip.meta["key"] for clip in store] == store.keys
+    magnitudes = [float(clip.meta["motion_magnitude"]) for clip in store]
+    assert magnitudes[0] != magnitudes[1]
+    assert Orbit4DPipeline.from_pretrained(run / "weights").motion["clips"] == 2
+    with pytest.raises(InputError, match="--damped"):
+        line.train("tiny", out=tmp_path / "other", damped=[folders[1]])
+    with pytest.raises(InputError, match="--damped"):
+        line.train("tiny", out=tmp_path / "other", data=folders[0], damped=[tmp_path / "nothing"])
 
 
 def test_a_folder_without_samples_is_one_line(tmp_path):

@@ -315,7 +315,7 @@ def test_settings_out_of_range_are_one_line():
 def test_auto_is_bf16_only_where_the_cpu_has_it(monkeypatch):
     cpu = torch.device("cpu")
     for native, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(machine, "_cpu_multiplies_bf16", lambda native=native: native)
+        monkeypatch.setattr(machine, "cpu_multiplies_bf16", lambda native=native: native)
         assert chosen_dtype("auto", cpu) == dtype
     assert chosen_dtype("bf16", cpu) == torch.bfloat16
 

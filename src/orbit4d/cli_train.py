@@ -18,6 +18,7 @@ def train(
     /,
     out: Folder,
     data: OptionalFolder = None,
+    damped: Annotated[tuple[Path, ...], arg(metavar="DIR ...", help_behavior_hint="(none)")] = (),
     stage: Literal["all", "data", "autoencoder", "latents", "denoiser"] = "all",
     steps: OptionalCount = None,
     batch: OptionalCount = None,
@@ -43,10 +44,11 @@ def train(
       accelerate launch -m orbit4d train m --data shards --out runs/m       on all GPUs of the machine
 
     Args:
-        preset: Size of the denoiser. tiny: to see it work. xs (1.4 million parameters): for experiments. s (7.7): trains
+        preset: Size of the denoiser. tiny: to see it work. xs (1.4 million parameters): for experiments. s (6): trains
             on a CPU. m (24): for GPUs. docs/training.md tells what each costs.
         out: The run's folder: clips, checkpoints, logs and weights.
         data: Shards, a rendered folder, or the folder of the GLB assets that the preset names.
+        damped: With rendered --data: the same animations rendered with a smaller --amplitude. --motion is learned from them.
         stage: One stage of the line, or all of them in order.
         steps: Optimisation steps of that stage; the preset's when absent.
         batch: Samples of a step, over all processes; the preset's when absent. With --stage.
@@ -67,6 +69,7 @@ def train(
             preset,
             out=out,
             data=data,
+            damped=damped,
             stage=stage,
             steps=steps,
             batch=batch,

@@ -7,7 +7,7 @@ are called, is written as the folder's curation. Rendering goes on where it stop
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,17 @@ def render_training_set(
     render_assets(inputs, out=out, plan=plan, only=only, workers=workers)
     write_curation(out, chosen)
     return out
+
+
+def render_damped(out: Path, *, assets: Path, amplitude: float, plan: RenderPlan = PLAN) -> Path:
+    """The vocabulary again with `amplitude` of its motion, on two orbits, in the folder `out`: same words, another m."""
+    return render_training_set(
+        out,
+        assets=assets,
+        toy_folder=out,
+        toy_count=0,
+        plan=replace(plan, amplitude=amplitude, orbits=min(2, plan.orbits)),
+    )
 
 
 def write_curation(folder: Path, chosen: Chosen) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
 from datetime import timedelta
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,12 +103,13 @@ def chosen_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     if precision == "fp16" and device.type == "cpu":
         raise InputError("--precision fp16: needs a GPU; on a CPU choose bf16 or fp32")
     if precision == "auto":
-        native = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else _cpu_multiplies_bf16()
+        native = torch.cuda.is_bf16_supported(False) if device.type == "cuda" else cpu_multiplies_bf16()
         return torch.bfloat16 if native else torch.float32
     return DTYPES[precision]
 
 
-def _cpu_multiplies_bf16() -> bool:
+@lru_cache(maxsize=1)
+def cpu_multiplies_bf16() -> bool:
     """Whether the CPU has instructions for bf16 products (AVX-512 BF16, AMX, or ARM's); without, bf16 is slower than fp32."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -12,6 +12,8 @@ from .denoiser import Denoiser
 from .train_autoencoder import AutoencoderConfig
 from .train_denoiser import DenoiserConfig
 
+AMPLITUDES = (0.45, 0.15)
+
 
 @dataclass(kw_only=True)
 class Preset:
@@ -20,6 +22,8 @@ class Preset:
     toys: int
     vocabulary: bool
     plan: RenderPlan = PLAN
+    amplitudes: tuple[float, ...] = ()
+    """The vocabulary's animations are rendered with these amplitudes as well, on two orbits: the same words with less motion."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     make_autoencoder: Callable[[], RGBAAutoencoder] = RGBAAutoencoder
@@ -43,6 +47,7 @@ def xs() -> Preset:
     return Preset(
         toys=150,
         vocabulary=True,
+        amplitudes=AMPLITUDES,
         autoencoder=AutoencoderConfig(steps=1600),
         denoiser=DenoiserConfig(steps=6000, batch=8, lr=3e-3),
         make_denoiser=denoiser_xs,
@@ -50,10 +55,11 @@ def xs() -> Preset:
 
 
 def s() -> Preset:
-    """Trains on a CPU within a day or so: a denoiser of 7.7 million parameters."""
+    """Trains on a CPU within a day or so: a denoiser of 6 million parameters."""
     return Preset(
         toys=150,
         vocabulary=True,
+        amplitudes=AMPLITUDES,
         autoencoder=AutoencoderConfig(steps=3200),
         denoiser=DenoiserConfig(steps=20000, save_every=100),
         make_denoiser=denoiser_s,
@@ -65,6 +71,7 @@ def m() -> Preset:
     return Preset(
         toys=400,
         vocabulary=True,
+        amplitudes=AMPLITUDES,
         autoencoder=AutoencoderConfig(steps=6000),
         denoiser=DenoiserConfig(steps=60000, batch=32, lr=1e-3, ema=0.9995, save_every=500),
         make_denoiser=denoiser_m,
@@ -80,8 +87,8 @@ def denoiser_xs() -> Denoiser:
 
 
 def denoiser_s() -> Denoiser:
-    """7.7 million parameters."""
-    return _denoiser(spatial_width=256, temporal_width=144, depth=6, spatial_heads=8, temporal_heads=4)
+    """6.0 million parameters."""
+    return _denoiser(spatial_width=224, temporal_width=128, depth=6, spatial_heads=4, temporal_heads=2)
 
 
 def denoiser_m() -> Denoiser:

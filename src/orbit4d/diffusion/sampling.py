@@ -14,6 +14,7 @@ from ..clip import OrbitalClip
 from .autoencoder import RGBAAutoencoder, premultiply
 from .denoiser import Conditions, Denoiser, token_rays
 from .guidance import Guidance, guide
+from .machine import cpu_multiplies_bf16
 from .schedulers import Schedule
 from .text import encode_text
 
@@ -123,7 +124,7 @@ def predict(denoiser: Denoiser, x: Tensor, t: float, branch: Branch) -> Tensor:
     if branch.references is not None:
         x = torch.cat([branch.references.latents[None], x], dim=1)
         levels = torch.cat([torch.zeros(1, shown), levels], dim=1)
-    with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16()):
+    with torch.autocast("cpu", torch.bfloat16, enabled=cpu_multiplies_bf16()):
         output = denoiser(x, levels, branch.conditions).float()
     return output[:, shown:]
 
@@ -191,8 +192,3 @@ def joined(*cameras: Cameras) -> Cameras:
         camera_to_world=torch.cat([c.camera_to_world for c in cameras]),
         intrinsics=torch.cat([c.intrinsics for c in cameras]),
     )
-
-
-def fast_bf16() -> bool:
-    """True where the CPU multiplies bf16 natively (elsewhere bf16 is several times slower than fp32)."""
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

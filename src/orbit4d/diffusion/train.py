@@ -1,6 +1,7 @@
 """`orbit4d train`: the whole training line of a model, stage by stage, in one run folder.
 
     OUT/data/         rendered samples with their manifest and curation, unless --data names some
+    OUT/data-0.45/    the same with less motion, where the preset says so
     OUT/autoencoder/  checkpoint, log, trained autoencoder
     OUT/latents/      encoded samples (.safetensors)
     OUT/denoiser/     checkpoint, log, EMA weights
@@ -14,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from math import isfinite
@@ -24,7 +25,7 @@ from typing import Any, Literal
 import torch
 
 from ..data.sample_set import is_sample_folder, open_samples
-from ..data.training_set import render_training_set
+from ..data.training_set import render_damped, render_training_set
 from ..errors import InputError
 from ..files import atomic_folder, atomic_path, ensure_writable_parent, lock_folder, parse_json
 from .machine import check_training, first_does_it, first_process, wait_for_everyone
@@ -42,6 +43,7 @@ def train(
     *,
     out: str | Path,
     data: str | Path | None = None,
+    damped: Sequence[str | Path] = (),
     stage: Stage = "all",
     steps: int | None = None,
     batch: int | None = None,
@@ -59,6 +61,8 @@ def train(
     Args:
         preset: one of `presets.PRESETS`. data: what to train on: shards or a rendered folder (your own data), or the folder of
             the vocabulary's GLB files, which the data stage renders; toy-only presets need none. The same for every stage.
+        damped: with rendered `data`: folders of the same animations rendered with less amplitude, so that the amount of motion
+            is learned apart from its kind.
         stage: "all" or one of STAGES. steps, batch, learning_rate: of the stage's training, the preset's when None; with one
             stage only. The others are those of `TrainingConfig`, for both networks; gradient checkpointing is the denoiser's.
         resume: False refuses a folder that already holds a checkpoint of the stage.
@@ -86,7 +90,13 @@ def train(
             f"--data: {data} is no training data: expected shards or a folder that `orbit4d data render` wrote; render the "
             "assets in it first"
         )
+    if damped and not ready:
+        raise InputError("--damped: goes with rendered --data; the presets render their own")
+    for folder in damped:
+        if not is_sample_folder(folder):
+            raise InputError(f"--damped: {folder}: expected shards or a folder that `orbit4d data render` wrote")
     samples = Path(data) if data is not None and ready else out / "data"
+    less = {a: out / f"data-{a}" for a in recipe.amplitudes} if not ready else {}
     chosen = STAGES if stage == "all" else (stage,)
     for name in chosen:
         if not resume and (out / name / "checkpoint.pt").is_file():
@@ -109,6 +119,9 @@ def train(
                         render_training_set(
                             samples, assets=assets, toy_folder=out / "toys", toy_count=recipe.toys, plan=recipe.plan
                         )
+                        for amplitude, folder in less.items():
+                            if assets is not None:
+                                render_damped(folder, assets=assets, amplitude=amplitude, plan=recipe.plan)
                 case "autoencoder":
                     config = replace(recipe.autoencoder, **common)
                     torch.manual_seed(seed)
@@ -117,7 +130,8 @@ def train(
                     )
                 case "latents":
                     if first_process():
-                        encode_training_set(samples, autoencoder, out / "latents", size=size)
+                        folders = [Path(folder) for folder in damped] or list(less.values())
+                        encode_training_set(samples, autoencoder, out / "latents", size=size, damped=folders)
                 case "denoiser":
                     config = replace(recipe.denoiser, gradient_checkpointing=gradient_checkpointing, **common)
                     torch.manual_seed(seed)
