@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orbit4d.assets.amplitude import with_amplitude
+from orbit4d.assets.amplitude import _scaled, with_amplitude
 from orbit4d.assets.gltf import load_glb
 from orbit4d.assets.gltf_animation import Animation, Channels, sample
 from orbit4d.assets.toybox import write_toybox
@@ -50,14 +50,25 @@ def test_rotations_go_along_the_arc_and_splines_keep_their_shape():
     class Holder:
         animations = (Animation(name="a", channels=[turn, move], start=0.0, duration=1.0),)
 
-    from orbit4d.assets.amplitude import _scaled
-
     scaled = _scaled(Holder.animations[0], 0.5)
     before = [value for _, value in sample(Holder.animations[0], 0.37)]
     (_, quaternion), (_, position) = sample(scaled, 1.0)
     np.testing.assert_allclose(quaternion[0], [0, 0, np.sin(np.pi / 8), np.cos(np.pi / 8)], atol=1e-9)
     (_, _), (_, position) = sample(scaled, 0.37)
     np.testing.assert_allclose(position, spline[0, 1] + 0.5 * (before[1] - spline[0, 1]), atol=1e-9)
+
+
+def test_a_full_turn_is_damped_all_the_way():
+    angles = np.radians(np.linspace(0, 360, 9))
+    keys = np.stack([np.zeros(9), np.zeros(9), np.sin(angles / 2), np.cos(angles / 2)], axis=-1)
+    keys[5:] *= -1  # files hold the short way round between neighbours
+    turn = Channels(
+        path="rotation", nodes=np.array([0]), times=np.arange(9.0), values=keys[:, None], interpolation="LINEAR"
+    )
+    less = _scaled(Animation(name="spin", channels=[turn], start=0.0, duration=8.0), 0.45)
+    found = [value[0] for t in range(9) for _, value in sample(less, float(t))]
+    degrees = [np.degrees(2 * np.arctan2(q[2], q[3])) % 360 for q in found]
+    np.testing.assert_allclose(degrees, np.linspace(0, 162, 9), atol=1e-6)
 
 
 def test_a_plan_of_the_authored_motion_keeps_its_digest_and_old_plans_are_read():

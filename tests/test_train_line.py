@@ -22,6 +22,7 @@ from orbit4d.data.shards import write_shards
 from orbit4d.data.training_set import Wording, vocabulary
 from orbit4d.diffusion import presets
 from orbit4d.diffusion import train as line
+from orbit4d.diffusion.denoiser import Denoiser
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.errors import InputError
 from orbit4d.files import lock_folder
@@ -96,6 +97,37 @@ def test_a_stage_goes_on_with_more_steps(run, monkeypatch):
     assert Orbit4DPipeline.from_pretrained(run / "weights").motion["training"]["step"] == 6
 
 
+def test_training_starts_from_another_model(run, tmp_path, monkeypatch):
+    """What fits is taken over; what the network has besides begins as it would."""
+
+    def grown() -> Denoiser:
+        return Denoiser(
+            spatial_width=64, temporal_width=32, depth=2, spatial_heads=2, temporal_heads=1, lift=8, lift_blocks=(1,)
+        )
+
+    old = Orbit4DPipeline.from_pretrained(run / "weights").denoiser.state_dict()
+    new = line.started(grown, run / "weights").state_dict()
+    assert all(torch.equal(new[name], value) for name, value in old.items()) and len(new) > len(old)
+    with pytest.raises(InputError, match="do not fit"):
+        line.started(lambda: Denoiser(spatial_width=32, temporal_width=32, depth=2), run / "weights")
+    with pytest.raises(InputError, match="holds no weights"):
+        line.started(grown, tmp_path)
+    monkeypatch.setitem(line.PRESETS, "tiny", brief)
+    with pytest.raises(InputError, match="--init"):
+        line.train("tiny", out=tmp_path / "run", init=tmp_path)
+
+
+def test_a_denoiser_does_not_go_on_with_other_latents(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(line.PRESETS, "tiny", brief)
+    shutil.copytree(run, tmp_path / "run")
+    line.train("tiny", out=tmp_path / "run", stage="autoencoder", steps=10)
+    line.train("tiny", out=tmp_path / "run", stage="latents")
+    before = (tmp_path / "run" / "denoiser" / "pipeline.json").read_bytes()
+    with pytest.raises(InputError, match="other data"):
+        line.train("tiny", out=tmp_path / "run", stage="denoiser", steps=8)
+    assert (tmp_path / "run" / "denoiser" / "pipeline.json").read_bytes() == before
+
+
 def test_bad_settings_are_one_line(tmp_path):
     with pytest.raises(InputError, match="tiny, xs, s, m"):
         line.train("huge", out=tmp_path)
@@ -103,6 +135,9 @@ def test_bad_settings_are_one_line(tmp_path):
         line.train("s", out=tmp_path)
     with pytest.raises(InputError, match="--steps"):
         line.train("tiny", out=tmp_path, steps=5)
+    with pytest.raises(InputError, match="--sample-every"):
+        line.train("tiny", out=tmp_path / "early", sample_every=-1)
+    assert not (tmp_path / "early" / "data").exists()
     with pytest.raises(InputError, match="--learning-rate: expected a number above 0"):
         line.train("tiny", out=tmp_path, stage="denoiser", learning_rate=float("nan"))
     with pytest.raises(InputError, match="--batch: of which training"):

@@ -29,6 +29,7 @@ def train(
     sample_every: Annotated[int, arg(metavar="N")] = 0,
     compile_: Annotated[FlagCreatePairsOff[bool], arg(name="compile")] = False,
     gradient_checkpointing: FlagCreatePairsOff[bool] = False,
+    init: OptionalFolder = None,
     resume: bool = True,
 ) -> None:
     """Train a model: render clips, train the autoencoder, encode the clips, train the denoiser, collect the weights.
@@ -59,6 +60,7 @@ def train(
         sample_every: Steps between sheets of samples, DIR/STAGE/samples/step_000500.png; 0 draws none.
         compile_: Compile the network first (torch.compile): minutes at the start, faster steps.
         gradient_checkpointing: Compute the denoiser's insides twice instead of keeping them: less memory, more time.
+        init: Start from the weights of another model (a folder such as DIR/weights) instead of from nothing.
         resume: Continue from a checkpoint; --no-resume refuses to touch one.
     """
     from .diffusion.train import train as run
@@ -80,6 +82,7 @@ def train(
             sample_every=sample_every,
             compile=compile_,
             gradient_checkpointing=gradient_checkpointing,
+            init=init,
             resume=resume,
         )
     print(f"weights: {weights}" if stage in ("all", "denoiser") else f"{stage}: done, in {out}")

@@ -1,9 +1,9 @@
 """The same animation with more or less motion: every pose is moved towards the pose at time 0, or away from it.
 
-    x(t) -> x(0) + a (x(t) - x(0)),    rotations along the arc from q(0) to q(t)
+    x(t) -> x(0) + a (x(t) - x(0)),    rotations by a times the angle from q(0) to q(t), up to a full turn
 
 The motion magnitude of the result grows about as a^2, the pose at time 0 and the animation's name stay: what a model needs
-to learn the amount of motion apart from the kind of motion.
+to learn the amount of motion apart from the kind of motion. A loop whose end is its beginning by a full turn no longer closes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from .gltf import Asset
-from .gltf_animation import Animation, Channels, slerp
+from .gltf_animation import Animation, Channels
 
 
 def with_amplitude(asset: Asset, amplitude: float) -> Asset:
@@ -39,6 +39,25 @@ def _scaled_channels(c: Channels, amplitude: float) -> Channels:
 
 def _moved(first: np.ndarray, values: np.ndarray, amplitude: float, path: str) -> np.ndarray:
     """first (m, c), values (k, m, c) -> (k, m, c)."""
-    if path == "rotation":
-        return slerp(np.broadcast_to(first, values.shape), values, amplitude)
-    return first + amplitude * (values - first)
+    if path != "rotation":
+        return first + amplitude * (values - first)
+    first, values = _unit(first), _unit(values)
+    turned = _product(first * [-1, -1, -1, 1], values)  # from the first keyframe
+    # q and -q are one rotation: followed from key to key, a turn beyond 180 degrees goes on instead of coming back.
+    agree = np.where((turned[1:] * turned[:-1]).sum(-1, keepdims=True) < 0, -1.0, 1.0)
+    turned[1:] *= np.cumprod(agree, axis=0)
+    length = np.linalg.norm(turned[..., :3], axis=-1, keepdims=True)
+    half = amplitude * np.arctan2(length, turned[..., 3:])
+    axis = turned[..., :3] / np.maximum(length, 1e-12)
+    return _product(first, np.concatenate([axis * np.sin(half), np.cos(half)], axis=-1))
+
+
+def _unit(q: np.ndarray) -> np.ndarray:
+    return q / np.maximum(np.linalg.norm(q, axis=-1, keepdims=True), 1e-12)
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Of quaternions xyzw: first b, then a."""
+    (u, w), (v, x) = (a[..., :3], a[..., 3:]), (b[..., :3], b[..., 3:])
+    vector = w * v + x * u + np.cross(u, v)
+    return np.concatenate([vector, w * x - (u * v).sum(-1, keepdims=True)], axis=-1)

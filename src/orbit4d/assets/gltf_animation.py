@@ -154,11 +154,11 @@ def _sample(c: Channels, t: float) -> np.ndarray:
             (2 * u**3 - 3 * u**2 + 1) * p0 + (u**3 - 2 * u**2 + u) * m0 + (3 - 2 * u) * u**2 * p1 + (u - 1) * u**2 * m1
         )
     if c.path == "rotation":
-        return slerp(c.values[k], c.values[k + 1], u)
+        return _slerp(c.values[k], c.values[k + 1], u)
     return (1 - u) * c.values[k] + u * c.values[k + 1]
 
 
-def slerp(a: np.ndarray, b: np.ndarray, u: float) -> np.ndarray:
+def _slerp(a: np.ndarray, b: np.ndarray, u: float) -> np.ndarray:
     """Between quaternions (m, 4) the short way round; nearly equal ones are interpolated linearly. Not normalised."""
     dot = (a * b).sum(-1, keepdims=True)
     b, dot = np.where(dot < 0, -b, b), np.abs(dot)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..cameras import Cameras
-from ..data.latent_set import load_latents, open_latents
+from ..data.latent_set import latent_metadata, load_latents, open_latents
 from ..data.sample_set import log_motion
 from ..errors import InputError
 from .denoiser import Conditions, token_rays
@@ -60,6 +62,11 @@ class LatentSet:
         store = open_latents(folder)
         clips = [load_latents(file) for file in store.files]
         self.clips: list[dict] = [clip.meta for clip in clips]
+        made_of = [
+            [file.stem, *(latent_metadata(file).get(k, "") for k in ("autoencoder", "sample"))] for file in store.files
+        ]
+        self.identity = hashlib.sha256(json.dumps(sorted(made_of)).encode()).hexdigest()[:16]
+        """16 hexadecimal digits that name what is trained on: the samples and the autoencoder."""
         self.latents = torch.cat([clip.latents for clip in clips])
         pairs_of = [torch.tensor(clip.pairs) for clip in clips]
         pairs = torch.cat(pairs_of)

@@ -15,12 +15,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -28,6 +29,8 @@ from ..data.sample_set import is_sample_folder, open_samples
 from ..data.training_set import render_damped, render_training_set
 from ..errors import InputError
 from ..files import atomic_folder, atomic_path, ensure_writable_parent, lock_folder, parse_json
+from .autoencoder import RGBAAutoencoder
+from .denoiser import Denoiser
 from .machine import check_training, first_does_it, first_process, wait_for_everyone
 from .presets import PRESETS
 from .train_autoencoder import check_side, encode_training_set, train_autoencoder
@@ -35,6 +38,7 @@ from .train_denoiser import train_denoiser
 from .training import Precision, Tracker
 
 Stage = Literal["all", "data", "autoencoder", "latents", "denoiser"]
+_Network = TypeVar("_Network", RGBAAutoencoder, Denoiser)
 STAGES: tuple[Stage, ...] = ("data", "autoencoder", "latents", "denoiser")
 
 
@@ -54,6 +58,7 @@ def train(
     sample_every: int = 0,
     compile: bool = False,
     gradient_checkpointing: bool = False,
+    init: str | Path | None = None,
     resume: bool = True,
 ) -> Path:
     """Run one stage, or all, of a preset's training line in the folder `out`; returns `out/weights`.
@@ -65,6 +70,8 @@ def train(
             is learned apart from its kind.
         stage: "all" or one of STAGES. steps, batch, learning_rate: of the stage's training, the preset's when None; with one
             stage only. The others are those of `TrainingConfig`, for both networks; gradient checkpointing is the denoiser's.
+        init: weights of another model, which both networks start from (a folder as `out/weights`). What the denoiser has besides
+            begins as it would without; what does not fit is refused.
         resume: False refuses a folder that already holds a checkpoint of the stage.
 
     Frames larger than the preset's are reduced. Started by `accelerate launch` both trainings use all processes, and the first
@@ -103,13 +110,21 @@ def train(
             raise InputError(
                 f"{out / name}: holds a checkpoint; leave out --no-resume to go on, or choose another --out"
             )
+    # Built here, so that a setting out of range is said before hours go by.
+    of_autoencoder = replace(recipe.autoencoder, **common)
+    of_denoiser = replace(recipe.denoiser, gradient_checkpointing=gradient_checkpointing, **common)
+    networks = recipe.make_autoencoder, recipe.make_denoiser
+    if init is not None:
+        networks = partial(started, recipe.make_autoencoder, init), partial(started, recipe.make_denoiser, init)
+        for network in networks:
+            network()
     if {"autoencoder", "denoiser"} & set(chosen):
         check_training(precision=precision, tracker=log, compile=compile)
     ensure_writable_parent(out / "data.json")
     autoencoder, size = out / "autoencoder" / "autoencoder", recipe.plan.size
     with first_does_it(), _locked(out) if first_process() else nullcontext():
         if ready and first_process():
-            _check_data(samples, out, size=size)
+            _check_data([samples, *map(Path, damped)], out, size=size)
         for name in chosen:
             wait_for_everyone()
             match name:
@@ -123,23 +138,47 @@ def train(
                             if assets is not None:
                                 render_damped(folder, assets=assets, amplitude=amplitude, plan=recipe.plan)
                 case "autoencoder":
-                    config = replace(recipe.autoencoder, **common)
                     torch.manual_seed(seed)
-                    train_autoencoder(
-                        samples, out / "autoencoder", config=config, model=recipe.make_autoencoder(), size=size
-                    )
+                    folder, model = out / "autoencoder", networks[0]()
+                    train_autoencoder(samples, folder, config=of_autoencoder, model=model, size=size)
                 case "latents":
                     if first_process():
                         folders = [Path(folder) for folder in damped] or list(less.values())
                         encode_training_set(samples, autoencoder, out / "latents", size=size, damped=folders)
                 case "denoiser":
-                    config = replace(recipe.denoiser, gradient_checkpointing=gradient_checkpointing, **common)
                     torch.manual_seed(seed)
-                    model, folder = recipe.make_denoiser(), out / "denoiser"
-                    train_denoiser(out / "latents", folder, config=config, model=model, autoencoder=autoencoder)
+                    folder, network = out / "denoiser", networks[1]()
+                    train_denoiser(out / "latents", folder, config=of_denoiser, model=network, autoencoder=autoencoder)
                     if first_process():
                         collect_weights(out)
     return out / "weights"
+
+
+def started(make: Callable[[], _Network], init: str | Path) -> _Network:
+    """The network that `make` builds, with the weights of its part of the model in `init`. Its parameters that are not there
+    keep their first values. Raises InputError when there are none, and when some do not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    network = make()
+    folder = Path(init) / ("autoencoder" if isinstance(network, RGBAAutoencoder) else "denoiser")
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise InputError(
+            f"--init: {folder} holds no weights (*.safetensors); expected a model's folder such as OUT/weights"
+        )
+    own = network.state_dict()
+    try:
+        given = {name: value.float() for file in files for name, value in load_file(file).items()}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"--init: {folder}: cannot be read ({' '.join(str(error).split())[:120]})") from error
+    wrong = [name for name, value in given.items() if name not in own or own[name].shape != value.shape]
+    if wrong:
+        raise InputError(
+            f"--init: {folder}: {wrong[0]} and {len(wrong) - 1} more do not fit this preset; choose another"
+        )
+    network.load_state_dict(own | given)
+    return network
 
 
 def _check_numbers(stage: Stage, numbers: dict[str, int | float | None]) -> None:
@@ -163,13 +202,16 @@ def _locked(out: Path) -> Iterator[None]:
                 (out / ".lock").unlink()
 
 
-def _check_data(folder: Path, out: Path, *, size: int) -> None:
+def _check_data(folders: Sequence[Path], out: Path, *, size: int) -> None:
     """That the samples fit the model and are those that the run was started with, said before hours go by."""
-    samples = open_samples(folder)
-    if not len(samples):
-        raise InputError(f"--data: {folder} holds no samples that are kept; see its curation report")
-    check_side(samples[0], size)
-    identity = hashlib.sha256("\n".join(sorted(e.identity() for e in samples.entries)).encode()).hexdigest()[:16]
+    lines, folder = [], folders[0]
+    for number, source in enumerate(folders):
+        samples = open_samples(source)
+        if not len(samples):
+            raise InputError(f"--data: {source} holds no samples that are kept; see its curation report")
+        check_side(samples[0], size)
+        lines += [f"{number or ''}{entry.identity()}" for entry in samples.entries]
+    identity = hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:16]
     record = out / "data.json"
     if record.is_file():
         known = parse_json(record.read_bytes(), source=record)
@@ -179,7 +221,7 @@ def _check_data(folder: Path, out: Path, *, size: int) -> None:
             )
         return
     with atomic_path(record) as temporary:
-        temporary.write_text(json.dumps({"source": str(folder), "samples": len(samples), "identity": identity}))
+        temporary.write_text(json.dumps({"source": str(folder), "samples": len(lines), "identity": identity}))
 
 
 def collect_weights(run: Path) -> Path:

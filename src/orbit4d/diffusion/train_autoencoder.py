@@ -134,14 +134,15 @@ class AutoencoderTask:
     """What `fit` trains: crops, and how well they come back."""
 
     name = "autoencoder"
+    data = ""  # `train` compares the samples themselves
     frames = 1
 
     def __init__(self, frames: Tensor, config: AutoencoderConfig, model: RGBAAutoencoder, *, out: Path) -> None:
-        self.data, self.config, self.model, self.out = frames, config, model, out
+        self.pictures, self.config, self.model, self.out = frames, config, model, out
         self.samples = config.batch
 
     def draw(self, generator: torch.Generator, part: slice) -> Crops:
-        return Crops(target=_crops(self.data, self.config, generator)[part])
+        return Crops(target=_crops(self.pictures, self.config, generator)[part])
 
     def loss(self, model: nn.Module, batch: Crops, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
         target = batch.target.contiguous(memory_format=torch.channels_last)
@@ -155,13 +156,13 @@ class AutoencoderTask:
         if step < self.config.steps:
             return
         model = with_weights(self.model, values)
-        _measure_latents(model, self.data, torch.Generator().manual_seed(self.config.seed))
+        _measure_latents(model, self.pictures, torch.Generator().manual_seed(self.config.seed))
         save_half(model, model.state_dict(), self.out / "autoencoder")
 
     def sheet(self, values: dict[str, Tensor]) -> Tensor:
         """Eight frames of the training set, and below how they come back."""
         model = with_weights(self.model, values).eval()
-        frames = self.data[torch.linspace(0, len(self.data) - 1, 8).long()].float() / 255
+        frames = self.pictures[torch.linspace(0, len(self.pictures) - 1, 8).long()].float() / 255
         with torch.inference_mode():
             shown = torch.stack([frames, model.decode_raw(model.encode_raw(frames)).clamp(0, 1)])
         rows = (shown[:, :, :3] + 1 - shown[:, :, 3:]).clamp(0, 1)
@@ -201,17 +202,18 @@ def encode_training_set(
 
     `damped`: the same animations with less motion; those of the n-th folder become KEY-dN. Each file holds `latents` fp16
     (n, c, h / 8, w / 8), their `pairs` (n, 2) of (view, time) indices, and the sample's `camera_to_world` (V, 4, 4),
-    `intrinsics` (V, 3, 3) and `times` (T,). Its metadata: `clip` (JSON: key, captions, kind, motion magnitude, orbits, ...), and
-    what it was made by and from. `out/clips.json` lists the keys, once all are there.
+    `intrinsics` (V, 3, 3) and `times` (T,). Its metadata: `clip` (JSON: key, captions, kind, motion magnitude, orbits, `damped` N,
+    ...), and what it was made by and from. `out/clips.json` lists the keys, once all are there.
     """
     model = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     out.mkdir(parents=True, exist_ok=True)
-    sources = [("", open_samples(data)), *((f"-d{n}", open_samples(f)) for n, f in enumerate(damped, 1))]
+    sources = [open_samples(folder) for folder in (data, *damped)]
     weights = digest(sorted(autoencoder.glob("*.safetensors")))
     keys: list[str] = []
-    with tqdm(total=sum(len(samples) for _, samples in sources), desc="encode", unit="sample") as bar:
-        for suffix, samples in sources:
+    with tqdm(total=sum(map(len, sources)), desc="encode", unit="sample") as bar:
+        for damping, samples in enumerate(sources):
+            suffix = f"-d{damping}" if damping else ""
             for index, entry in enumerate(samples.entries):
                 made_of = {"autoencoder": weights, "sample": entry.identity()}
                 made_of |= {} if size is None else {"size": str(size)}
@@ -219,7 +221,7 @@ def encode_training_set(
                 target = out / f"{keys[-1]}.safetensors"
                 if not made_of.items() <= _made_of(target).items():
                     sample = samples[index]
-                    meta = _clip_metadata(sample) | {"key": keys[-1]}
+                    meta = _clip_metadata(sample) | {"key": keys[-1]} | ({"damped": damping} if damping else {})
                     with atomic_path(target) as temporary:
                         tensors = _encoded(sample, model, size=size)
                         save_file(tensors, temporary, metadata=made_of | {"clip": json.dumps(meta)})

@@ -87,6 +87,7 @@ class DenoiserTask:
         self, latents: LatentSet, config: DenoiserConfig, model: Denoiser, *, out: Path, autoencoder: Path | None
     ) -> None:
         self.latents, self.config, self.model, self.out = latents, config, model, out
+        self.data = latents.identity
         self.samples, self.frames = config.batch, config.frames
         self.preview = None
         if config.sample_every and autoencoder is not None:

@@ -64,6 +64,8 @@ class Task(Protocol[Batch]):
     """Samples of one batch, over all processes."""
     frames: int
     """Frames of one sample."""
+    data: str
+    """Names what is trained on; a checkpoint of other data is refused. Empty: whatever is there."""
 
     def draw(self, generator: torch.Generator, part: slice) -> Batch:
         """The samples `part` of one batch, on the CPU, as a dataclass of tensors. Draws the same, whatever `part` is."""
@@ -106,7 +108,7 @@ def fit(
         )
 
     # 2. Everything that a checkpoint holds, and the network as it is run
-    run = _Run(model, config, accelerator)
+    run = _Run(model, config, accelerator, data=task.data)
     if (out / "checkpoint.pt").is_file():
         run.restore(out / "checkpoint.pt")
     accelerator.wait_for_everyone()  # all have read it before anyone writes
@@ -159,8 +161,8 @@ def fit(
 class _Run:
     """All that changes from step to step, and how it is saved and restored."""
 
-    def __init__(self, model: nn.Module, config: TrainingConfig, accelerator: Accelerator) -> None:
-        device = accelerator.device
+    def __init__(self, model: nn.Module, config: TrainingConfig, accelerator: Accelerator, *, data: str) -> None:
+        device, self.data = accelerator.device, data
         torch.manual_seed(config.seed)
         self.model, self.config, self.accelerator = model.to(device), config, accelerator
         self.ema, self.optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=config.muon)
@@ -192,7 +194,7 @@ class _Run:
 
     def save(self, path: Path, stream: Stream[Any], log: Log | None) -> None:
         """By the first process, which has the log; the others tell it their part."""
-        extra: dict[str, Any] = {"seed": self.config.seed, "rng": gathered_rng(self.accelerator)}
+        extra: dict[str, Any] = {"seed": self.config.seed, "data": self.data, "rng": gathered_rng(self.accelerator)}
         if log is None:
             return
         extra["log"] = {"sums": log.sums, "count": log.count}
@@ -209,11 +211,15 @@ class _Run:
         )
 
     def restore(self, path: Path) -> None:
-        """In place. Checkpoints of the first trainer, which lack the log's sums and the seed, are read, too."""
+        """In place. Checkpoints of the first trainer, which lack the log's sums, the seed and the data, are read, too."""
         state = read_checkpoint(path)
         if state.get("seed", self.config.seed) != self.config.seed:
             raise InputError(
                 f"{path}: was started with seed {state['seed']}, not {self.config.seed}; give that --seed, or another --out"
+            )
+        if state.get("data", self.data) != self.data:
+            raise InputError(
+                f"{path}: was trained on other data than is there now; put that back, or choose another --out"
             )
         parts: dict[str, Any] = {"model": self.model, "ema": self.ema, "optimizers": self.optimizers}
         self.step, self.seconds = load_checkpoint(path, **parts, generator=self.generator, state=state)
