@@ -218,6 +218,8 @@ def _interval(entry: dict | None, digits: int) -> str:
     if entry is None:
         return "-"
     low, high = entry["interval_95"]
+    if low is None:  # of a single clip or prompt
+        return f"{entry['mean']:.{digits}f}"
     return f"{entry['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
