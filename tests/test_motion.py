@@ -294,7 +294,7 @@ def test_the_choice_of_prompts() -> None:
 
 def test_guidance_on_motion_adds_its_term() -> None:
     e, null, frozen, motionless = torch.randn(4, 2, 3).unbind()
-    scales = {"guidance_scale": 2.0, "guidance_3d": 0.5}
+    scales: dict[str, Any] = {"guidance_scale": 2.0, "guidance_3d": 0.5}
     found = guide(e, null, frozen, **scales, guidance_motion=1.5, motionless=motionless)
     torch.testing.assert_close(found, e + (e - null) + 0.5 * (e - frozen) + 1.5 * (e - motionless))
     torch.testing.assert_close(guide(e, null, frozen, **scales), e + (e - null) + 0.5 * (e - frozen))
