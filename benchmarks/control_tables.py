@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 MEASURES = {
     "m": "m of the asset",
@@ -218,9 +219,11 @@ def _interval(entry: dict | None, digits: int) -> str:
     if entry is None:
         return "-"
     low, high = entry["interval_95"]
+    if low is None:  # of a single clip or prompt
+        return f"{entry['mean']:.{digits}f}"
     return f"{entry['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def _table(head: list[str], rows: list[list[object]]) -> str:
+def _table(head: list[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

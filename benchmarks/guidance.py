@@ -33,7 +33,8 @@ from strips import save_sheet, save_strip, strip_path
 from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.evaluate.consistency import scene_time_consistency, view_consistency
-from orbit4d.evaluate.motion import asset_motion, bootstrap_interval
+from orbit4d.evaluate.motion import asset_motion
+from orbit4d.evaluate.resampling import bootstrap_interval
 
 VARIANTS: dict[str, tuple[float, float]] = {
     "none": (1.0, 0.0),
@@ -167,17 +168,21 @@ def table(rows: list[dict], arguments: Arguments) -> list[dict]:
 
 
 def over_none(group: list[dict], rows: list[dict], true_m: dict[str, float]) -> dict:
-    """Of each figure, variant minus no guidance for the same clip, mode and seed: mean and 95 % interval."""
+    """Of each figure, variant minus no guidance for the same clip, mode and seed: mean and 95 % interval over clips.
+
+    The gains of a clip's seeds are averaged first: they are not independent.
+    """
     plain = {(r["mode"], r["prompt"], r["seed"]): figures(r, true_m) for r in rows if r["variant"] == "none"}
     found = {}
     for name in FIGURES:
-        pairs = [
-            (figures(r, true_m)[name], plain.get((r["mode"], r["prompt"], r["seed"]), {}).get(name)) for r in group
-        ]
-        gains = [a - b for a, b in pairs if a is not None and b is not None]
+        gains: dict[str, list[float]] = {}
+        for r in group:
+            ours, none = figures(r, true_m)[name], plain.get((r["mode"], r["prompt"], r["seed"]), {}).get(name)
+            if ours is not None and none is not None:
+                gains.setdefault(r["prompt"], []).append(ours - none)
         if gains:
-            low, high = bootstrap_interval(gains)
-            found[name] = {"mean": round(statistics.mean(gains), 4), "interval_95": [round(low, 4), round(high, 4)]}
+            over = bootstrap_interval([statistics.mean(v) for v in gains.values()])
+            found[name] = {"mean": over["mean"], "interval_95": [over["low"], over["high"]]}
     return found
 
 

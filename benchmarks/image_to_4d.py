@@ -35,8 +35,8 @@ from orbit4d.data.vocabulary import KAYKIT_ANIMATIONS, NAMES, UNWANTED
 from orbit4d.errors import InputError
 from orbit4d.evaluate.metrics import SSIM_WINDOW, foreground_psnr, psnr, ssim
 from orbit4d.evaluate.nearest import TrainingOrbits, half_way_azimuth
-from orbit4d.evaluate.recognition import bootstrap_interval
-from orbit4d.files import atomic_path, parse_json
+from orbit4d.evaluate.resampling import bootstrap_interval
+from orbit4d.files import atomic_path, digest, parse_json
 
 Split = Literal["azimuth", "animation", "rig"]
 SHOWN = [0, 4, 8, 12, 16, 20, 23]
@@ -211,15 +211,17 @@ def _span(seen: Tensor) -> slice:
 def run_case(case: Case, seed: int, *, pipe: Any, training: TrainingOrbits, arguments: Arguments) -> dict[str, Any]:
     """Scores of all methods; writes the case's picture."""
     from orbit4d.data.render import render_clip
-    from orbit4d.diffusion.autoencoder import premultiply, unpremultiply
+    from orbit4d.diffusion.autoencoder import clean_alpha, premultiply, unpremultiply
 
     asset = arguments.data / "assets" / case.file
     truth = render_clip(asset, size=128, azimuth=case.azimuth, animation=case.animation)
     image = torch.cat([truth.rgb[0], truth.alpha[0]])
+    told = 0.0 if arguments.as_front else case.azimuth  # the orbit begins where the image was taken, and both are told
     clip = pipe(
         image=image,
         prompt=case.caption if arguments.prompt else None,
-        orbit=Orbit(azimuth_start_deg=0.0 if arguments.as_front else case.azimuth),
+        azimuth=told,
+        orbit=Orbit(azimuth_start_deg=told),
         guidance_scale=arguments.guidance_scale,
         guidance_3d=arguments.guidance_3d,
         steps=arguments.steps,
@@ -234,7 +236,7 @@ def run_case(case: Case, seed: int, *, pipe: Any, training: TrainingOrbits, argu
         "repeated": image.expand(len(truth), -1, -1, -1),
         "nearest": nearest.frames,
         "oracle": oracle.frames,
-        "autoencoder": torch.cat([rgb, ((alpha - 0.04) / 0.92).clamp(0, 1)], dim=1),
+        "autoencoder": torch.cat([rgb, clean_alpha(alpha)], dim=1),
     }
     shown = {"truth": torch.cat([truth.rgb, truth.alpha], dim=1)} | frames
     rows = [_row(shown[name]) for name in ("truth", "generated", "nearest", "oracle")]
@@ -293,7 +295,8 @@ def main(arguments: Arguments) -> None:
     )  # minutes, for nothing where all is done
     names = ("prompt", "as_front", "steps", "guidance_scale", "guidance_3d")
     settings = {name: getattr(arguments, name) for name in names}
-    stamp = hashlib.sha256(json.dumps([pipe.weights_hash, settings]).encode()).hexdigest()[:12]
+    latents = digest(store.files)  # `nearest` and `oracle` are of this training set
+    stamp = hashlib.sha256(json.dumps([pipe.weights_hash, latents, settings]).encode()).hexdigest()[:12]
     results = []
     for case in cases:
         for seed in arguments.seeds:
@@ -308,6 +311,7 @@ def main(arguments: Arguments) -> None:
         "benchmark": "image to 4D: one image to a moving orbit, frame 0 left out",
         "weights_hash": pipe.weights_hash,
         "training_clips": len(store),
+        "latents": latents,
         "settings": settings,
         "seeds": list(arguments.seeds),
         "cases": len(cases),

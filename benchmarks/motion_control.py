@@ -23,7 +23,6 @@ import torch
 import tyro
 from motion_pages import CASE, SETTINGS, draw_strip, plot, sheet
 from motion_pages import summary as summarise
-from motion_weight import motion_guidance
 from prompts import choose_prompts, prompts_by_kind
 from rows import Rows
 from shared import write_report
@@ -111,8 +110,8 @@ def run_prompt(
             times = torch.linspace(0, 1, len(static))
             clip, still, row = replace(static, times=times), static, {"target_m": None, "clip_m": None}
         else:
-            with motion_guidance(pipe, settings["guidance_motion"], terms=1 + weight_sum(settings)):
-                clip = pipe(prompt=prompt, motion=case["level"], progress=False, **options)
+            on_motion = settings["guidance_motion"]
+            clip = pipe(prompt=prompt, motion=case["level"], guidance_motion=on_motion, progress=False, **options)
             still = static
             row = {
                 "target_m": target_m(pipe, case["level"]),
@@ -124,10 +123,6 @@ def run_prompt(
         seconds = {"sample": round(sampled - started, 1), "construct": round(time.monotonic() - sampled, 1)}
         draw_strip(scene, clip, pictures, case)
         rows.add(case | row | found | {"seconds": seconds})
-
-
-def weight_sum(settings: dict) -> float:
-    return settings["guidance_scale"] - 1 + settings["guidance_3d"]
 
 
 def construct(clip: OrbitalClip, static: OrbitalClip | None, *, steps: int, seed: int) -> Gaussians4D:

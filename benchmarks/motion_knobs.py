@@ -20,7 +20,6 @@ from typing import Any
 
 import tyro
 from motion_control import target_m
-from motion_weight import motion_guidance
 from prompts import choose_prompts, prompts_by_kind
 from rows import Rows
 from shared import write_report
@@ -28,7 +27,8 @@ from shared import write_report
 from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.evaluate.metrics import motion_magnitude
-from orbit4d.evaluate.motion import bootstrap_interval, spearman
+from orbit4d.evaluate.motion import spearman
+from orbit4d.evaluate.resampling import bootstrap_interval
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,17 @@ def stretched(pipe: Orbit4DPipeline, factor: float) -> Iterator[None]:
 
 def sample(pipe: Orbit4DPipeline, variant: Variant, *, level: float | None, case: dict[str, Any]) -> OrbitalClip:
     """The moving orbit at `level`; None: the static orbit."""
-    options = {"guidance_scale": variant.scale, "guidance_3d": variant.weight_3d, "steps": case["steps"]}
-    terms = 1 + (variant.scale - 1) + variant.weight_3d
-    with motion_guidance(pipe, variant.on_motion, terms=terms), stretched(pipe, variant.stretch):
+    with stretched(pipe, variant.stretch):
         return pipe(
-            prompt=case["prompt"], motion=level, static=level is None, seed=case["seed"], progress=False, **options
+            prompt=case["prompt"],
+            motion=level,
+            static=level is None,
+            guidance_scale=variant.scale,
+            guidance_3d=variant.weight_3d,
+            guidance_motion=variant.on_motion,
+            steps=case["steps"],
+            seed=case["seed"],
+            progress=False,
         )
 
 
@@ -136,9 +142,9 @@ def table(rows: list[dict]) -> list[dict]:
             correlations.append(spearman([r["level"] for r in line], [r["m"] for r in line]))
             spreads.append(math.log(max(line[-1]["m"], 1e-12) / max(line[0]["m"], 1e-12)))
             asked.append(math.log(line[-1]["target_m"] / line[0]["target_m"]))
-        low, high = bootstrap_interval(correlations)
+        found = bootstrap_interval(correlations)
         entry: dict[str, Any] = {"variant": name, "prompts": len(correlations)}
-        entry |= {"spearman": round(statistics.mean(correlations), 4), "interval_95": [round(low, 4), round(high, 4)]}
+        entry |= {"spearman": found["mean"], "interval_95": [found["low"], found["high"]]}
         entry |= {"log_m_spread": round(statistics.mean(spreads), 3), "asked": round(statistics.mean(asked), 3)}
         entries.append(entry)
     return entries

@@ -10,7 +10,8 @@ from strips import save_sheet, save_strip, strip_path
 
 from orbit4d.clip import OrbitalClip
 from orbit4d.evaluate.evaluate import render_scene
-from orbit4d.evaluate.motion import bootstrap_interval, spearman
+from orbit4d.evaluate.motion import spearman
+from orbit4d.evaluate.resampling import bootstrap_interval
 from orbit4d.files import atomic_path
 from orbit4d.splat.gaussians import Gaussians4D
 
@@ -41,8 +42,8 @@ def summary(rows: list[Row]) -> dict:
     if not cases:
         return {"prompts": 0}
     return {
-        "prompts": len(cases),
-        "spearman": {name: _mean_with_interval([c["spearman"][name] for c in cases]) for name in MEASURES},
+        "prompts": len({c["prompt"] for c in cases}),
+        "spearman": {name: _mean_with_interval(cases, name) for name in MEASURES},
         "m_at_0_of_median": _median([c["m_at_0_of_median"] for c in cases]),
         "floor_of_median": _median([c["floor_of_median"] for c in cases]),
         "by_level": _by_level(rows),
@@ -131,13 +132,14 @@ def _figure(row: Row, name: str) -> float:
     return row["clip_m"] if name == "clip_m" else row["asset"][name]
 
 
-def _mean_with_interval(values: list[float]) -> dict:
-    low, high = bootstrap_interval(values)
-    return {
-        "mean": round(statistics.mean(values), 4),
-        "interval_95": [round(low, 4), round(high, 4)],
-        "least": min(values),
-    }
+def _mean_with_interval(cases: list[dict], name: str) -> dict:
+    """Over prompts: seeds of one prompt are averaged first, for they are not independent. `least` is of a single seed."""
+    of_prompt: dict[str, list[float]] = {}
+    for case in cases:
+        of_prompt.setdefault(case["prompt"], []).append(case["spearman"][name])
+    found = bootstrap_interval([statistics.mean(v) for v in of_prompt.values()])
+    least = min(min(v) for v in of_prompt.values())
+    return {"mean": found["mean"], "interval_95": [found["low"], found["high"]], "least": least}
 
 
 def _median(values: list[float | None]) -> float | None:

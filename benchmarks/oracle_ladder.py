@@ -10,9 +10,9 @@ Every rung constructs a scene from K orbits (evenly shifted in phase) and a stat
    prompt; the static orbit and the prompt.
 
 Scores are of views that no rung has seen: `front` (azimuth 52 degrees, all times) and `between` (the orbit that starts 45
-degrees off those of K = 4). `clip` scores the frames that a rung hands to the fit against the true orbits, and `m` is the
-asset's motion magnitude, beside the true clip's. A prompt does not fix pose and phase, so scores of the prompt-only rungs are
-strict: anything but the training asset's own motion counts as wrong.
+degrees off those of K = 4). `clip` scores the frames that a rung hands to the fit against the true orbits, without frame 0,
+which the image rungs are given, and `m` is the asset's motion magnitude, beside the true clip's. A prompt does not fix pose and
+phase, so scores of the prompt-only rungs are strict: anything but the training asset's own motion counts as wrong.
 
 A finished rung is a line of WORK/rows.jsonl and is not done again. Rungs of true orbits do not depend on the model.
 """
@@ -165,7 +165,8 @@ def run(subject: Subject, case: dict[str, Any], work: Path) -> dict[str, Any]:
     save_strip(render_scene(scene, shown.cameras, shown.times)[0], strip_path(work, {k: case[k] for k in CASE}))
     own = case["source"] == "ground truth"
     return {
-        "clip": None if own else frame_scores(clip.on_background(), truth.on_background(), truth.alpha),
+        # Frame 0 is what the image rungs are given; it counts in no rung, so that they can be compared.
+        "clip": None if own else frame_scores(clip.on_background()[1:], truth.on_background()[1:], truth.alpha[1:]),
         **{name: score(scene, view) for name, view in subject.unseen.items()},
         "motion": asset_motion(scene, subject.truth.cameras, subject.truth.times),
         "true_m": subject.true_m,
@@ -202,7 +203,12 @@ def main(arguments: Arguments) -> None:
         results.append(entry)
         columns.append((known.prompt, column))
     report = {"benchmark": "oracle ladder", "size": 128, "views": list(VIEWS), "sampling": sampling}
-    report |= {"fit_steps": arguments.fit_steps, "weights_hash": pipe.weights_hash, "assets": results}
+    report |= {
+        "clip_without_frame_0": True,
+        "fit_steps": arguments.fit_steps,
+        "weights_hash": pipe.weights_hash,
+        "assets": results,
+    }
     write_report(arguments.out, report | {"mean": mean_of(results)})
     if arguments.pictures is not None:
         save_sheet(columns, arguments.pictures / "oracle_ladder.png")

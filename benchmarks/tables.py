@@ -163,11 +163,12 @@ def ladder(report: dict, reports: dict) -> str:
         parts.append(f'**{a["asset"]}, {a["animation"]}, "{a["prompt"]}"**\n\n')
         parts[-1] += table(["frames given to the construction", "clip", *views], rows)
     older = "" if "mean" in report else OLDER_LADDER
+    without = ", frame 0 left out" if report.get("clip_without_frame_0") else ""
     unseen = ", ".join(f"*{view}*" for view in views)
     return f"""## Which stage limits? The oracle ladder
 
 Each rung replaces one more true stage by ours (`oracle_ladder.py`); K orbits are sampled together and show every moment from K
-sides. *clip*: the frames that the construction was given, against the true orbits; {unseen}: the constructed scene, from
+sides. *clip*: the frames that the construction was given, against the true orbits{without}; {unseen}: the constructed scene, from
 where no rung looked. A prompt fixes neither pose nor phase, so scores of sampled
 rungs count any motion but the asset's own as wrong. Whole / foreground / SSIM.{older}
 

@@ -7,11 +7,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 from conftest import draw_ball
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip
@@ -86,6 +89,51 @@ def test_the_nearest_orbit_is_found(training: TrainingOrbits) -> None:
 def test_no_orbits_is_an_error(training: TrainingOrbits) -> None:
     with pytest.raises(InputError, match="has no whole orbit of 24 frames"):
         TrainingOrbits(training.store, training.autoencoder)
+
+
+def test_damped_orbits_are_not_searched(training: TrainingOrbits, tmp_path: Path) -> None:
+    store = store_of(tmp_path / "latents", training.autoencoder, {"rising": (0.4, 0.35), "rising-d1": (0.1, 0.35)})
+    assert len(TrainingOrbits(store, training.autoencoder, frames=8).orbits) == 2 * PLAN.orbits
+    file = tmp_path / "latents" / "rising-d1.safetensors"
+    with safe_open(file, framework="pt") as handle:
+        metadata = handle.metadata()
+    clip = json.loads(metadata["clip"]) | {"damped": 1}
+    save_file(load_file(file), file, metadata=metadata | {"clip": json.dumps(clip)})
+    searched = TrainingOrbits(store, training.autoencoder, frames=8)
+    assert {store[number].key for number, *_ in searched.orbits} == {"rising"}
+
+
+@pytest.mark.parametrize("as_front", [False, True])
+def test_the_model_is_told_where_the_image_was_taken(
+    training: TrainingOrbits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_front: bool
+) -> None:
+    """The image's camera is the true orbit's first, and the orbit begins there; called a front view, both are at azimuth 0."""
+    azimuth = half_way_azimuth(7)
+    orbit = Orbit(azimuth_start_deg=azimuth)
+    rgb, alpha = draw_ball(orbit.cameras(128), 0.3 * orbit.times, radius=0.4)
+    truth = OrbitalClip(rgb=rgb, alpha=alpha, cameras=orbit.cameras(128), times=orbit.times)
+    monkeypatch.setattr("orbit4d.data.render.render_clip", lambda *_, azimuth, **__: truth)
+    told: list[dict] = []
+
+    class Pipe:
+        autoencoder = training.autoencoder
+
+        def __call__(self, **given: Any) -> OrbitalClip:
+            told.append(given)
+            return truth
+
+    found = SimpleNamespace(frames=torch.cat([rgb, alpha], dim=1), key="k", start=0, caption="")
+    searched: Any = SimpleNamespace(by_image=lambda *_: found, by_orbit=lambda _: found)
+    case = image_to_4d.Case(split="azimuth", file="a.glb", animation=0, animation_name="Walk", azimuth=azimuth)
+    arguments = image_to_4d.Arguments(latents=tmp_path, folder=tmp_path, as_front=as_front)
+    result = image_to_4d.run_case(case, 0, pipe=Pipe(), training=searched, arguments=arguments)
+    assert result["scores"]["generated"]["alpha_iou"] == 1
+    (given,) = told
+    torch.testing.assert_close(given["image"], torch.cat([rgb[0], alpha[0]]))
+    expected = Orbit().cameras(128)[0:1] if as_front else truth.cameras[0:1]
+    image_camera = Orbit(azimuth_start_deg=given.get("azimuth", 0.0)).cameras(128)[0:1]
+    torch.testing.assert_close(image_camera.camera_to_world, expected.camera_to_world)
+    torch.testing.assert_close(given["orbit"].cameras(128)[0:1].camera_to_world, expected.camera_to_world)
 
 
 def test_scores_leave_the_given_frame_out() -> None:

@@ -20,14 +20,13 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.guidance import guide
 from orbit4d.errors import InputError
 from orbit4d.evaluate.metrics import motion_magnitude
-from orbit4d.evaluate.motion import asset_motion, bootstrap_interval, smoothed, spearman
+from orbit4d.evaluate.motion import asset_motion, smoothed, spearman
 from orbit4d.splat.gaussians import Gaussians, Gaussians4D
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
 import motion_control
 from motion_pages import CASE, plot, sheet, summary
-from motion_weight import motion_guidance
 from prompts import choose_prompts, moving, prompts_by_kind
 from rows import Rows
 
@@ -153,12 +152,6 @@ def test_rank_correlation() -> None:
     for bad in ([1.0], [1.0, float("nan")], [1, 2, 3]):
         with pytest.raises(ValueError, match="finite"):
             spearman(bad, [1, 2][: len(bad)])
-
-
-def test_bootstrap_interval_holds_the_mean() -> None:
-    low, high = bootstrap_interval([0.8, 0.9, 1.0, 0.7, 0.95])
-    assert 0.7 <= low < 0.87 < high <= 1.0
-    assert bootstrap_interval([0.5, 0.5]) == (0.5, 0.5)
 
 
 def test_asset_motion_refuses_what_is_no_orbit() -> None:
@@ -299,35 +292,51 @@ def test_the_choice_of_prompts() -> None:
 # --- guidance on motion alone
 
 
-def test_motion_guidance_around_the_network_is_that_of_the_formula() -> None:
-    """e(y, m) changed before guidance by w / (1 + w1 + w2) gives what `guide` with guidance_motion gives."""
-
-    class Network(torch.nn.Module):
-        def forward(self, x, levels, c):
-            text = 0.0 if c.text_mask is None else 2.0
-            return x * (1 if c.motion is None else 3) + text + (5.0 if c.static_mode is not None else 0.0)
-
-    from orbit4d.diffusion.denoiser import Conditions
-
-    x, levels = torch.randn(1, 2, 3, 4, 4), torch.ones(1, 2)
-    base: dict[str, Any] = {"plucker": x, "times": levels}
-    asked = Conditions(**base, text_mask=levels, motion=torch.tensor([1.0]))
-    null = Conditions(**base)
-    frozen = Conditions(**base, text_mask=levels, static_mode=torch.ones(1))
-    network = Network()
-    pipe: Any = SimpleNamespace(denoiser=network)
-    scales = {"guidance_scale": 2.0, "guidance_3d": 0.5}
-    branches = [network(x, levels, c) for c in (asked, null, frozen)]
-    motionless = network(x, levels, replace(asked, motion=None))
-    expected = guide(*branches, **scales, guidance_motion=1.5, motionless=motionless)
-    with motion_guidance(pipe, 1.5, terms=2.5):
-        found = guide(*(network(x, levels, c) for c in (asked, null, frozen)), **scales)
-    torch.testing.assert_close(found, expected)
-    assert not torch.allclose(expected, guide(*branches, **scales))
-    torch.testing.assert_close(network(x, levels, asked), branches[0])  # nothing stays behind
-    torch.testing.assert_close(guide(*branches, **scales, guidance_motion=0.0), guide(*branches, **scales))
+def test_guidance_on_motion_adds_its_term() -> None:
+    e, null, frozen, motionless = torch.randn(4, 2, 3).unbind()
+    scales: dict[str, Any] = {"guidance_scale": 2.0, "guidance_3d": 0.5}
+    found = guide(e, null, frozen, **scales, guidance_motion=1.5, motionless=motionless)
+    torch.testing.assert_close(found, e + (e - null) + 0.5 * (e - frozen) + 1.5 * (e - motionless))
+    torch.testing.assert_close(guide(e, null, frozen, **scales), e + (e - null) + 0.5 * (e - frozen))
     with pytest.raises(ValueError, match="motionless"):
-        guide(*branches, **scales, guidance_motion=1.0)
+        guide(e, null, frozen, **scales, guidance_motion=1.0)
+
+
+def test_the_benches_measure_the_pipelines_own_guidance_on_motion(tmp_path: Path, exact: None) -> None:
+    """`--guidance-motion` and the weights of variants reach the pipeline's argument at every level."""
+    import motion_knobs
+
+    told: list[tuple[float | None, float]] = []
+
+    class Spy(MonotonePipeline):
+        denoiser = torch.nn.Identity()  # what a stretched scale hooks onto
+
+        def __call__(self, *, motion: float | None = None, guidance_motion: float = 0.0, **given: Any) -> OrbitalClip:
+            told.append((motion, guidance_motion))
+            return super().__call__(motion=motion, **given)
+
+    pipe: Any = Spy()
+    settings = dict.fromkeys(CASE, 0) | {"seed": 0, "steps": 2, "fit_steps": 2, "guidance_motion": 3.0}
+    settings = {name: settings[name] for name in CASE if name not in ("prompt", "level")}
+    rows = Rows(tmp_path / "rows.jsonl", key=CASE)
+    motion_control.run_prompt(pipe, "a ball rising", [0.0, 1.0], settings, rows, pictures=tmp_path)
+    assert told == [(None, 0.0), (0.0, 3.0), (1.0, 3.0)]
+    told.clear()
+    case = {"prompt": "a ball rising", "seed": 0, "steps": 2}
+    for name in ("default", "on motion 6", "stretch 1.5, on motion 3"):
+        motion_knobs.sample(pipe, motion_knobs.VARIANTS[name], level=0.5, case=case)
+    assert told == [(0.5, 0.0), (0.5, 6.0), (0.5, 3.0)]
+
+
+def test_seeds_of_a_prompt_are_one_case() -> None:
+    """The interval is over prompts: more seeds of the same two do not make it narrower than the two can."""
+    rows = []
+    for prompt, sign in (("a", 1), ("b", -1)):
+        for seed in range(6):
+            rows += [row(level, m=0.02 + sign * level / 100) | {"prompt": prompt, "seed": seed} for level in (0.0, 1.0)]
+    found = summary(rows)
+    assert found["prompts"] == 2
+    assert found["spearman"]["m"] == {"mean": 0.0, "interval_95": [-1.0, 1.0], "least": -1.0}
 
 
 def test_the_knob_study_puts_things_back(tmp_path: Path) -> None:

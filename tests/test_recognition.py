@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import sphere_clip
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sample_fixtures import disc_sample, write_folder
 from torch import Tensor
@@ -31,7 +32,6 @@ from orbit4d.evaluate.recognition import (
     Label,
     Recogniser,
     accuracies,
-    bootstrap_interval,
     chance,
     clip_thumbnails,
     judge,
@@ -55,6 +55,7 @@ from orbit4d.evaluate.recognition_data import (
     static_rows,
 )
 from orbit4d.evaluate.recognition_training import Settings, augmented, held_out_figures, train_recogniser
+from orbit4d.evaluate.resampling import bootstrap_interval
 
 BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "recognition"
 PLAN = RenderPlan(orbits=8, outputs=())
@@ -285,6 +286,34 @@ def test_bootstrap() -> None:
     assert 0.37 < found["low"] < 0.45 and 0.55 < found["high"] < 0.63
     assert bootstrap_interval([0.3]) == {"mean": 0.3, "low": None, "high": None, "count": 1}
     assert bootstrap_interval([]) == {"mean": None, "low": None, "high": None, "count": 0}
+
+
+def test_damped_clips_are_not_for_the_recogniser(tmp_path: Path) -> None:
+    """They have two orbits, where four are the fewest, and are left out of latents; nothing else is."""
+    plan = RenderPlan(frames=FRAMES, size=SIZE, orbits=4, outputs=())
+    few = RenderPlan(frames=FRAMES, size=SIZE, orbits=2, outputs=())
+    for folder, p in (("set", plan), ("damped", few)):
+        write_folder(tmp_path / folder, [disc_sample(p, key="disc__000", radius=20)], plan=p)
+    torch.manual_seed(0)
+    RGBAAutoencoder(detail_channels=2, widths=(4, 4, 4)).save_pretrained(tmp_path / "autoencoder")
+    autoencoder = RGBAAutoencoder.from_pretrained(tmp_path / "autoencoder", low_cpu_mem_usage=False).eval()
+    folder, weights = tmp_path / "latents", tmp_path / "autoencoder"
+    store = open_latents(encode_training_set(tmp_path / "set", weights, folder, damped=[tmp_path / "damped"]))
+    assert store.keys == ["disc__000", "disc__000-d1"]
+    say_damped(folder / "disc__000-d1.safetensors", 1)
+    (clip,) = read_clips(latent_sources(store, autoencoder), tmp_path / "a", autoencoder_digest="x")
+    assert (clip.key, len(clip.orbits)) == ("disc__000", 4)
+    say_damped(folder / "disc__000-d1.safetensors", 0)
+    with pytest.raises(InputError, match="disc__000-d1: expected 4 orbits"):
+        read_clips(latent_sources(store, autoencoder), tmp_path / "b", autoencoder_digest="x")
+
+
+def say_damped(file: Path, number: int) -> None:
+    """Write into a latent clip's metadata which damped set it is of, 0 for none."""
+    with safe_open(file, framework="pt") as handle:
+        metadata = handle.metadata()
+    clip = json.loads(metadata["clip"]) | {"damped": number}
+    save_file(load_file(file), file, metadata=metadata | {"clip": json.dumps(clip)})
 
 
 def test_thumbnails_average_colours_by_alpha() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -48,13 +49,82 @@ def test_gains_of_guidance_are_paired() -> None:
     assert (truth["variant"], truth["samples"], truth["foreground_psnr"]) == ("truth", 1, None)
     assert none["foreground_psnr"] == 12.5
     assert none["over_none"] == {}
-    assert plain["over_none"]["foreground_psnr"] == {"mean": 1.0, "interval_95": [1.0, 1.0]}
+    assert plain["over_none"]["foreground_psnr"] == {"mean": 1.0, "interval_95": [None, None]}  # of a single clip
     assert "warp_error" not in plain["over_none"]
     assert plain["m_of_truth"] == 0.5
     report = {"table": entries, "clips": 1, "seeds": [0, 1], "steps": 20}
     text = control_tables.guidance(report, {})
     assert "| image + prompt | plain 2 | 2 | 13.5 | 0.8 | 10 | - | 0.5 |" in text
-    assert "1.000 (1.000 to 1.000)" in text
+    assert "| image + prompt | plain 2 | 1.000 |" in text
+
+
+def test_seeds_of_a_clip_do_not_narrow_the_interval_of_a_gain() -> None:
+    """Two clips, one that gains 1 and one that gains 3 at each of many seeds: the mean may be either's."""
+    rows = []
+    for prompt, gain in (("a fox running", 1.0), ("a crab walking", 3.0)):
+        for seed in range(8):
+            rows += [guided(v, seed, 10.0 + g) | {"prompt": prompt} for v, g in (("none", 0.0), ("plain 2", gain))]
+    group = [r for r in rows if r["variant"] == "plain 2"]
+    found = guidance.over_none(group, rows, {})
+    assert found["foreground_psnr"] == {"mean": 2.0, "interval_95": [1.0, 3.0]}
+
+
+def test_frame_0_counts_in_no_rung(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`clip` of a rung whose frame 0 alone is right is that of one with no frame right."""
+    truth = sphere_clip(frames=4)
+    wrong = replace(truth, rgb=1 - truth.rgb, alpha=truth.alpha.clone(), depth=None)
+    first = replace(wrong, rgb=torch.cat([truth.rgb[:1], wrong.rgb[1:]]))
+    monkeypatch.setattr(oracle_ladder, "fit", lambda *_, **__: SimpleNamespace(scene=None))
+    monkeypatch.setattr(oracle_ladder, "render_scene", lambda *_: (truth.on_background(), None))
+    monkeypatch.setattr(oracle_ladder, "score", lambda *_: {})
+    monkeypatch.setattr(oracle_ladder, "asset_motion", lambda *_: {})
+    monkeypatch.setattr(oracle_ladder, "SHOWN", [0])
+    known: Any = SimpleNamespace(
+        asset="a.glb",
+        animation="Walk",
+        prompt="a ball",
+        orbit=lambda azimuth=0.0: truth,
+        front=lambda azimuth: truth,
+        static=lambda: truth,
+        orbits=lambda count: truth,
+    )
+    found = []
+    for sampled in (wrong, first):
+        pipe: Any = lambda sampled=sampled, **_: sampled  # noqa: E731
+        case = oracle_ladder.case_of(known, "sampled, image + prompt", 1, oracle_ladder.Arguments(), "one")
+        found.append(oracle_ladder.run(oracle_ladder.Subject(known, pipe, {}), case, tmp_path)["clip"])
+    assert found[0] == found[1]
+
+
+def test_a_case_of_orbits_is_known_by_all_its_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Other steps are not answered with what was measured before; the same are, and the truth is of no model."""
+    import orbits
+    from rows import Rows
+
+    clip, calls = sphere_clip(frames=4), []
+    monkeypatch.setattr(orbits, "renders", lambda *_, **__: clip)
+    monkeypatch.setattr(orbits, "figures", lambda *_: {"view": {}, "novel": {}})
+
+    def sampled(**given: Any) -> Any:
+        calls.append(given["steps"])
+        return clip
+
+    pipe: Any = sampled
+    rows = Rows(tmp_path / "rows.jsonl", key=orbits.CASE)
+
+    def measured(mode: str, weights: str = "one", **changes: Any) -> dict:
+        arguments = orbits.Arguments(work=tmp_path, **changes)
+        case = orbits.case_of("a ball", 2, mode, 0, weights=weights, arguments=arguments)
+        return orbits.measure(pipe, case, rows, work=tmp_path)
+
+    for steps, fit_steps in ((5, 10), (9, 10), (9, 20), (9, 20), (5, 10)):
+        found = measured("together", steps=steps, fit_steps=fit_steps)
+        assert (found["steps"], found["fit_steps"]) == (steps, fit_steps)
+    assert calls == [5, 9, 9]
+    measured("together", weights="two", steps=5, fit_steps=10)
+    assert calls == [5, 9, 9, 5]
+    assert measured("truth", steps=5) == measured("truth", weights="two", steps=9)
+    assert len(rows.all()) == 5 and len(calls) == 4
 
 
 def test_every_named_variant_of_guidance_is_distinct() -> None:
@@ -135,7 +205,7 @@ def test_the_section_on_motion_control() -> None:
     assert report["floor_of_median"] == pytest.approx(0.1)
     assert report["seconds_an_asset"] == 17
     text = control_tables.motion_control(report, {})
-    assert "| m of the asset | 1.000 (1.000 to 1.000) | 1.00 |" in text
+    assert "| m of the asset | 1.000 | 1.00 |" in text
     assert "20.0 %" in text
     assert "guidance 2, 3D-aware 0.5, on motion 0" in text
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip
-from orbit4d.diffusion.autoencoder import RGBAAutoencoder
+from orbit4d.diffusion.autoencoder import RGBAAutoencoder, clean_alpha
 from orbit4d.diffusion.denoiser import Denoiser
 from orbit4d.diffusion.pipeline import BUILT_IN, Orbit4DPipeline
 from orbit4d.diffusion.schedulers import NAMES, make_scheduler
@@ -74,6 +74,11 @@ def test_a_grid_is_every_view_at_every_time(pipe):
     assert len({tuple((p * 100).round().tolist()) for p in positions}) == 3
     with pytest.raises(InputError, match="grid"):
         pipe(prompt="a fox", grid=(100, 100), **QUICK)
+
+
+def test_clean_alpha_takes_away_what_the_decoder_is_off_by():
+    haze = torch.tensor([0.0, 0.04, 0.27, 0.5, 0.96, 1.0])
+    torch.testing.assert_close(clean_alpha(haze), torch.tensor([0.0, 0.0, 0.25, 0.5, 1.0, 1.0]))
 
 
 def test_references_of_any_view_and_time_count(pipe):

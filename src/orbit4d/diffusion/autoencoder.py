@@ -14,6 +14,8 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import Tensor, nn
 
 FACTOR = 8
+HAZE = 0.04
+"""How far decoded alpha may be off where the object is not, and where it is opaque."""
 
 
 class _ResBlock(nn.Module):
@@ -108,6 +110,11 @@ def unpremultiply(rgba: Tensor) -> tuple[Tensor, Tensor]:
     """Premultiplied RGBA (n, 4, h, w) -> straight rgb and alpha; rgb is 0 where alpha is."""
     alpha = rgba[:, 3:]
     return (rgba[:, :3] / alpha.clamp_min(1e-3)).clamp(0, 1), alpha
+
+
+def clean_alpha(alpha: Tensor) -> Tensor:
+    """Decoded alpha in [0, 1] without the decoder's haze: up to HAZE is 0, from 1 - HAZE on it is 1, linear in between."""
+    return ((alpha - HAZE) / (1 - 2 * HAZE)).clamp(0, 1)
 
 
 def reconstruction_loss(output: Tensor, target: Tensor, *, foreground: float = 2.0, edges: float = 0.5) -> Tensor:

@@ -18,7 +18,7 @@ from ..cameras import MAX_ORBITS, Cameras, Orbit
 from ..clip import OrbitalClip, SpatioTemporalFeatures
 from ..errors import InputError
 from ..files import atomic_folder, digest
-from .autoencoder import RGBAAutoencoder, premultiply, unpremultiply
+from .autoencoder import RGBAAutoencoder, clean_alpha, premultiply, unpremultiply
 from .denoiser import Denoiser
 from .guidance import Guidance
 from .hub import BUILT_IN, load_complete, model_folder, read_record, weight_files
@@ -265,7 +265,7 @@ class Orbit4DPipeline:
 
         # 5. Decode
         rgb, alpha = unpremultiply(self.autoencoder.decode(x[0]))
-        alpha = ((alpha - 0.04) / 0.92).clamp(0, 1)
+        alpha = clean_alpha(alpha)
         clip = OrbitalClip(rgb=rgb, alpha=alpha, cameras=cameras, times=times, caption=prompt)
         if features and not static:
             branch = make_branch(

@@ -38,14 +38,6 @@ def spearman(a: Sequence[float], b: Sequence[float]) -> float:
     return float(ranks[0] @ ranks[1] / scale) if scale > 0 else 0.0
 
 
-def bootstrap_interval(values: Sequence[float], *, draws: int = 10_000, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean of `values`, by resampling them with replacement."""
-    x = torch.tensor([float(v) for v in values], dtype=torch.float64)
-    index = torch.randint(len(x), (draws, len(x)), generator=torch.Generator().manual_seed(seed))
-    low, high = x[index].mean(dim=1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return low, high
-
-
 @torch.no_grad()
 def asset_motion(scene: Gaussians4D, cameras: Cameras, times: Tensor) -> dict:
     """Motion of a generated asset, as its own renders show it.

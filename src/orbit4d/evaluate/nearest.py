@@ -38,7 +38,8 @@ class Found:
 class TrainingOrbits:
     """All whole orbits of a latent set, to be searched.
 
-    Args: store and the autoencoder that made it; `frames` of an orbit: clips with another number are left out.
+    Args: store and the autoencoder that made it; `frames` of an orbit: clips with another number are left out, and damped
+    ones, of which the whole motion is there as well.
     Raises InputError where no orbit is left.
     """
 
@@ -48,7 +49,7 @@ class TrainingOrbits:
         parts = []
         for number in range(len(store)):
             clip = store[number]
-            if len(clip.meta["times"]) != frames:
+            if clip.meta.get("damped") or len(clip.meta["times"]) != frames:
                 continue
             white = self._coarse(clip.latents)
             for start, rows in orbit_rows(clip.pairs, frames).items():
@@ -93,7 +94,7 @@ class TrainingOrbits:
     @torch.inference_mode()
     def decoded(self, number: int, *, frames: int | None = None) -> Found:
         """Orbit `number` of `orbits`; its first `frames` frames, None: all."""
-        from ..diffusion.autoencoder import unpremultiply
+        from ..diffusion.autoencoder import clean_alpha, unpremultiply
 
         clip_number, start, rows = self.orbits[number]
         clip = self.store[clip_number]
@@ -104,7 +105,7 @@ class TrainingOrbits:
             kind=clip.meta.get("kind"),
             caption=clip.captions[0] if clip.captions else "",
             start=start,
-            frames=torch.cat([rgb, ((alpha - 0.04) / 0.92).clamp(0, 1)], dim=1),
+            frames=torch.cat([rgb, clean_alpha(alpha)], dim=1),
         )
 
 

@@ -27,6 +27,7 @@ from ..clip import OrbitalClip
 from ..data.wordings import noun_of
 from ..errors import InputError
 from ..files import atomic_path
+from .resampling import bootstrap_interval
 
 SIZE = 64
 FRAMES = 24
@@ -322,13 +323,3 @@ def load_recogniser(path: str | Path) -> tuple[Recogniser, dict[str, Any]]:
         reason = " ".join(str(error).split())[:120]
         raise InputError(f"{path}: not the weights of a recogniser ({reason}); train one again") from error
     return model.eval(), dict(header["about"])
-
-
-def bootstrap_interval(values: Sequence[float], *, seed: int = 0, draws: int = 2000) -> dict[str, float | int | None]:
-    """Mean, and the 2.5 and 97.5 percentiles of the mean over resampled `values` (one a case): none of a single value."""
-    if len(values) < 2:
-        return {"mean": next(iter(values), None), "low": None, "high": None, "count": len(values)}
-    x = torch.tensor(list(values), dtype=torch.float64)
-    index = torch.randint(len(x), (draws, len(x)), generator=torch.Generator().manual_seed(seed))
-    low, high = torch.quantile(x[index].mean(dim=1), torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return {"mean": round(float(x.mean()), 4), "low": round(low, 4), "high": round(high, 4), "count": len(x)}

@@ -80,9 +80,14 @@ class Source:
 
 
 def latent_sources(store: LatentStore, autoencoder: Any) -> Iterator[Source]:
-    """The clips of a latent set: their frames can only be had decoded."""
+    """The clips of a latent set: their frames can only be had decoded.
+
+    Damped ones are left out: they have two orbits, and words that say nothing of how little is left of the motion.
+    """
     for index, file in enumerate(store.files):
         clip = store[index]
+        if clip.meta.get("damped"):
+            continue
         yield Source(
             key=clip.key,
             kind=clip.meta["kind"] or "",
@@ -170,12 +175,12 @@ def held_out_toys(keys_and_kinds: Sequence[tuple[str, str]]) -> set[str]:
 @torch.inference_mode()
 def decode_thumbnails(autoencoder: Any, latents: Tensor) -> Tensor:
     """(t, 4, SIZE, SIZE) uint8 of latents (t, c, h, w), decoded as sampling does it (haze of alpha removed)."""
-    from ..diffusion.autoencoder import unpremultiply
+    from ..diffusion.autoencoder import clean_alpha, unpremultiply
 
     parts = []
     for part in latents.split(BATCH):
         rgb, alpha = unpremultiply(autoencoder.decode(part.float()))
-        parts.append(thumbnails(rgb, ((alpha - 0.04) / 0.92).clamp(0, 1)))
+        parts.append(thumbnails(rgb, clean_alpha(alpha)))
     return torch.cat(parts)
 
 
