@@ -164,7 +164,10 @@ def _check_config(model: type[nn.Module], folder: Path) -> None:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{file}: no {model.__name__} has these settings ({reason}); check --weights") from error
     if wanted > stored:
-        raise InputError(f"{file}: asks for {wanted} weights, but the files hold {stored} bytes; check --weights")
+        raise InputError(
+            f"{folder}: cannot be loaded as {model.__name__} (config.json asks for {wanted} weights, there are {stored} bytes); "
+            "check --weights"
+        )
 
 
 def _fits(key: str, value: object, default: object) -> bool:
