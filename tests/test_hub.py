@@ -18,7 +18,7 @@ from huggingface_hub.errors import (
 from orbit4d.cameras import Orbit
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
 from orbit4d.diffusion.denoiser import Denoiser
-from orbit4d.diffusion.hub import FILES, model_folder
+from orbit4d.diffusion.hub import FILES, model_folder, read_record
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.diffusion.schedulers import make_scheduler, scheduler_name
 from orbit4d.errors import InputError
@@ -122,6 +122,73 @@ def test_what_is_neither_a_folder_nor_a_name(name: str) -> None:
 def test_two_revisions() -> None:
     with pytest.raises(InputError, match="revision"):
         model_folder("acme/orbits@v1", revision="v2")
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "match"),
+    [
+        ("denoiser", {"patch": 0}, "patch"),
+        ("denoiser", {"spatial_heads": 0}, "spatial_heads"),
+        ("denoiser", {"spatial_heads": 3}, "spatial_width 32"),
+        ("denoiser", {"depth": 10**6}, "depth"),
+        ("denoiser", {"spatial_width": 4096}, "weights"),
+        ("denoiser", {"depth": True}, "depth"),
+        ("denoiser", {"prediction": "epsilon"}, "epsilon"),
+        ("denoiser", {"lift_blocks": "01"}, "lift_blocks"),
+        ("denoiser", {"quantization_config": {"quant_method": "bitsandbytes", "load_in_8bit": True}}, "quantization"),
+        ("denoiser", {"_class_name": "UNet2DModel"}, "Denoiser"),
+        ("autoencoder", {"widths": [8, 8]}, "settings"),
+        ("autoencoder", {"widths": [8, 8, 0]}, "widths"),
+        ("autoencoder", {"blocks": 10**9}, "blocks"),
+    ],
+)
+def test_settings_out_of_bounds_are_refused_before_anything_is_built(
+    tmp_path: Path, part: str, change: dict, match: str
+) -> None:
+    tiny().save_pretrained(tmp_path / "m")
+    file = tmp_path / "m" / part / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match=match) as caught:
+        Orbit4DPipeline.from_pretrained(tmp_path / "m")
+    assert "\n" not in str(caught.value) and "config.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"log_m_quantiles": ["1", "2"]},
+        {"log_m_quantiles": "12"},
+        {"log_m_quantiles": [2.0, 1.0]},
+        {"log_m_quantiles": [1.0]},
+        {"log_m_quantiles": [1.0, 10**400]},
+        {"log_m_mean": "0"},
+        {"log_m_std": True},
+        {"log_m_std": 0},
+    ],
+)
+def test_a_motion_scale_is_numbers_in_order(tmp_path: Path, change: dict) -> None:
+    record = {"log_m_mean": -5, "log_m_std": 1, "log_m_quantiles": [-8, -5.5, -2]}
+    file = tmp_path / "pipeline.json"
+    file.write_text(json.dumps(record))
+    assert all(type(q) is float for q in read_record(file)["log_m_quantiles"])
+    file.write_text(json.dumps(record | change))
+    with pytest.raises(InputError, match="log_m_quantiles"):
+        read_record(file)
+
+
+def test_a_mistyped_folder_is_not_looked_up_on_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: asked.append(name) or str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "m").mkdir(parents=True)
+    for name in ("runs/s", "./s", Path("runs/s")):
+        with pytest.raises(InputError, match="no such folder"):
+            model_folder(name)
+    with pytest.raises(InputError, match="revision"):
+        model_folder("runs/m", revision="v2")
+    assert asked == []
+    assert model_folder("hf:runs/s") == model_folder("acme/orbits") == tmp_path
+    assert asked == ["runs/s", "acme/orbits"]
 
 
 def test_a_damaged_scheduler_is_named(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ class Double:
         clip.caption = conditions["prompt"]
         return clip
 
+    def condition_warnings(self, **told: Any) -> list[str]:
+        return ["several frames"] if told["references"] is not None else []
+
     def vocabulary_warning(self, prompt: str | None) -> str | None:
         return f"{prompt!r} is strange" if prompt == "a zeppelin" else None
 
@@ -93,7 +96,7 @@ def test_a_video_arrives_as_reference_frames(model: Double, tmp_path: Path) -> N
     _quick(tmp_path / "out", video=video, prompt="a ball rising", motion=0.4, azimuth=30.0, scheduler="euler")
     moving, frozen = model.calls
     shown = moving["references"]
-    assert len(shown) == 8 and shown.rgb.shape[-2:] == (128, 128) and float(shown.times[-1]) == 1
+    assert len(shown) == 5 and shown.rgb.shape[-2:] == (128, 128) and float(shown.times[-1]) == 1
     torch.testing.assert_close(shown.cameras.positions[0], torch.tensor([1.0, -(3**0.5), 0]), atol=1e-4, rtol=0)
     assert (moving["motion"], moving["image"], moving["scheduler"]) == (0.4, None, "euler")
     assert frozen["references"] is shown and frozen["static"]

@@ -65,6 +65,66 @@ def test_orbits_one_by_one_are_shown_the_first(pipe):
         pipe(prompt="a fox", orbits=2, shared_frames=99, **QUICK)
 
 
+def test_an_orbit_has_no_more_frames_to_share_than_its_own(pipe, monkeypatch):
+    """More shared frames than there are: each of the first orbit's once."""
+    seen = []
+
+    def record(denoiser, schedule, noise, *, conditional, **rest):
+        seen.append(conditional.references)
+        return noise
+
+    monkeypatch.setattr("orbit4d.diffusion.pipeline.sample", record)
+    pipe(prompt="a fox", orbits=2, shared_frames=16, **QUICK)
+    torch.testing.assert_close(seen[1].times, Orbit(frames=4).times)
+
+
+def test_what_training_never_showed_is_said(pipe):
+    """By the model's record: several references, more of them than in training, and a static clip from far away."""
+    shown = OrbitalClip(
+        rgb=torch.rand(5, 3, 32, 32),
+        alpha=torch.ones(5, 1, 32, 32),
+        cameras=Orbit(frames=2).cameras(32)[[0] * 5],
+        times=torch.linspace(0, 1, 5),
+    )
+    warned = {"training": {"reference_share": 0.4}}
+    trained = {"training": {"several_share": 0.15}}
+    older, newer = (
+        Orbit4DPipeline(
+            autoencoder=pipe.autoencoder, denoiser=pipe.denoiser, scheduler=pipe.scheduler, motion=pipe.motion | more
+        )
+        for more in (warned, trained)
+    )
+    image = torch.rand(4, 8, 8)
+    assert older.condition_warnings(image=image) == [] == newer.condition_warnings(references=shown)
+    assert "one at most" in older.condition_warnings(references=shown)[0]
+    assert "one at most" in older.condition_warnings(orbits=2, shared_frames=4)[0]
+    assert older.condition_warnings(shared_frames=4) == []
+    assert "5 at most" in newer.condition_warnings(references=shown, image=image)[0]
+    around = OrbitalClip(
+        rgb=torch.rand(24, 3, 32, 32),
+        alpha=torch.ones(24, 1, 32, 32),
+        cameras=Orbit().cameras(32),
+        times=torch.zeros(24),
+    )
+    assert newer.condition_warnings(static_clip=around, orbits=3) == []
+    assert "degrees" in newer.condition_warnings(static_clip=around[:12])[0]
+    near = replace(around, cameras=Orbit(radius=1.4).cameras(32))
+    assert "1.43 times" in newer.condition_warnings(static_clip=near)[0]
+    with pytest.raises(InputError, match="static"):
+        pipe(static_clip=around, static=True, **QUICK)
+
+
+def test_too_many_references_are_counted_with_the_image(pipe):
+    shown = OrbitalClip(
+        rgb=torch.rand(16, 3, 32, 32),
+        alpha=torch.ones(16, 1, 32, 32),
+        cameras=Orbit(frames=16).cameras(32),
+        times=torch.zeros(16),
+    )
+    with pytest.raises(InputError, match="got 16 and an image"):
+        pipe(references=shown, image=torch.rand(4, 8, 8), **QUICK)
+
+
 def test_a_grid_is_every_view_at_every_time(pipe):
     clip = pipe(prompt="a fox", grid=(3, 2), **QUICK)
     assert len(clip) == 6

@@ -107,8 +107,13 @@ def test_settings_survive_the_disk(name: str, tmp_path: Path) -> None:
         ({"_class_name": "os.system"}, "os.system"),
         ({"prediction_type": "epsilon"}, "prediction_type"),
         ({"use_flow_sigmas": False}, "use_flow_sigmas"),
-        ({"flow_shift": float("nan")}, "noise|settings"),
+        ({"flow_shift": float("nan")}, "flow_shift|settings"),
         ({"flow_shift": "wide"}, "settings"),
+        ({"flow_shift": -2}, "flow_shift"),
+        ({"flow_shift": True}, "flow_shift"),
+        ({"thresholding": True}, "thresholding"),
+        ({"solver_order": 10**9}, "solver_order"),
+        ({"prediction_typ": "epsilon"}, "prediction_typ"),
     ],
 )
 def test_settings_that_are_not_ours_are_refused(tmp_path: Path, change: dict, match: str) -> None:
@@ -118,6 +123,43 @@ def test_settings_that_are_not_ours_are_refused(tmp_path: Path, change: dict, ma
     with pytest.raises(InputError, match=match) as caught:
         load_scheduler(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_settings_that_are_left_out_never_become_other_ones(name: str, tmp_path: Path) -> None:
+    """A file without a setting would mean the class's own default: it is refused, unless that is what we would write."""
+    make_scheduler(name).save_pretrained(tmp_path)
+    file = tmp_path / "scheduler_config.json"
+    written = json.loads(file.read_text())
+    steps = Schedule(make_scheduler(name), prediction="flow").set_timesteps(5)
+    refused = set()
+    for key in written.keys() - {"_class_name"}:
+        file.write_text(json.dumps({k: v for k, v in written.items() if k != key}))
+        try:
+            scheduler = load_scheduler(tmp_path)
+        except InputError as error:
+            assert key in str(error) and "\n" not in str(error)
+            refused.add(key)
+            continue
+        assert scheduler.config == make_scheduler(name).config
+        torch.testing.assert_close(Schedule(scheduler, prediction="flow").set_timesteps(5).levels, steps.levels)
+    expected = {
+        "euler": {"shift", "use_dynamic_shifting"},
+        "heun": {"shift"},
+        "dpm++": {"flow_shift", "prediction_type", "use_flow_sigmas", "algorithm_type"},
+        "unipc": {"flow_shift", "prediction_type", "use_flow_sigmas", "predict_x0"},
+        "ddim": {"trained_betas", "prediction_type", "timestep_spacing", "clip_sample"},
+    }
+    assert expected[name] <= refused
+
+
+@pytest.mark.parametrize(("name", "change"), [("euler", {"shift": -2}), ("ddim", {"trained_betas": None})])
+def test_levels_that_are_not_ours_are_refused(name: str, change: dict, tmp_path: Path) -> None:
+    make_scheduler(name).save_pretrained(tmp_path)
+    file = tmp_path / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(InputError, match=next(iter(change))):
+        load_scheduler(tmp_path)
 
 
 def test_unknown_names_and_counts() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip, save_clip
 from orbit4d.conditions import VIDEO_MARGIN, box_of, check_conditions, load_condition_video
+from orbit4d.diffusion.batches import BatchConfig
 from orbit4d.errors import InputError
 from orbit4d.export.video import write_video
 from orbit4d.videos import KEPT, read_video
@@ -36,7 +37,7 @@ def _pictures(rgba: Tensor, folder: Path) -> Path:
     return folder
 
 
-def _check(clip: OrbitalClip, *, frames: int = 8) -> None:
+def _check(clip: OrbitalClip, *, frames: int = 5) -> None:
     """The disc at every time, at its size, rising through the frame from one margin to the other."""
     assert clip.rgb.shape == (frames, 3, 128, 128) and clip.times[0] == 0 and clip.times[-1] == 1
     assert (clip.times.diff() > 0).all()
@@ -101,6 +102,66 @@ def test_a_clip_of_one_camera_brings_its_azimuth(tmp_path: Path) -> None:
         load_condition_video(save_clip(moving, tmp_path / "orbit"))
 
 
+def _front_clip(frames: int, side: int, times: Tensor) -> OrbitalClip:
+    """A ball that rises, on white with a grey block beside it, without alpha, filmed from the front."""
+    cameras = Orbit(frames=2).cameras(side)[[0] * frames]
+    rgb, alpha = draw_ball(cameras, torch.linspace(0, 0.3, frames), radius=0.3)
+    rgb = rgb * alpha + 1 - alpha
+    rgb[..., 7 * side // 8 :, : side // 8] = 0.5
+    return OrbitalClip(rgb=rgb, alpha=torch.ones_like(alpha), cameras=cameras, times=times)
+
+
+@pytest.mark.parametrize(("frames", "side"), [(60, 48), (4, 320)])
+def test_a_mask_fits_a_clip_that_is_long_or_large(tmp_path: Path, frames: int, side: int) -> None:
+    clip = _front_clip(frames, side, torch.linspace(0, 1, frames))
+    alpha = draw_ball(clip.cameras, torch.linspace(0, 0.3, frames), radius=0.3)[1]
+    folder = save_clip(clip, tmp_path / "front")
+    shown = load_condition_video(folder, mask=_pictures(alpha.round(), tmp_path / "mask"), frames=4)
+    box = box_of(shown.alpha.amax(dim=0)[0])
+    assert max(box[1] - box[0], box[3] - box[2]) == pytest.approx(128 * (1 - 2 * VIDEO_MARGIN), abs=3)
+    rows = (shown.alpha[:, 0] > 0.5).any(dim=2).float().argmax(dim=1)
+    assert (rows.diff() < -1).all(), "each frame has the mask of its own moment: the ball rises"
+    picture = _pictures(alpha.amax(dim=0, keepdim=True).round(), tmp_path / "one") / "frame_0.png"
+    assert len(load_condition_video(folder, mask=picture, frames=4)) == 4
+
+
+def test_masks_of_a_clip_in_another_order_are_refused(tmp_path: Path) -> None:
+    clip = _front_clip(6, 48, torch.linspace(1, 0, 6))
+    alpha = draw_ball(clip.cameras, torch.linspace(0, 0.3, 6), radius=0.3)[1]
+    with pytest.raises(InputError, match="order of time"):
+        load_condition_video(save_clip(clip, tmp_path / "c"), mask=_pictures(alpha.round(), tmp_path / "mask"))
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png", ".gif"])
+def test_a_mask_that_moves_is_told_by_its_frames(tmp_path: Path, suffix: str) -> None:
+    rgb, alpha = _rising_disc()
+    noise = torch.rand(20, 3, 90, 120, generator=torch.Generator().manual_seed(0))
+    path = _pictures(rgb * alpha + noise * (1 - alpha), tmp_path / "disc")
+    frames = [Image.fromarray((a[0] * 255).round().byte().numpy()) for a in alpha.round()]
+    mask = tmp_path / f"mask{suffix}"
+    frames[0].save(
+        mask, save_all=True, append_images=frames[1:], duration=100, **({"lossless": True} if suffix == ".webp" else {})
+    )
+    _check(load_condition_video(path, mask=mask))
+
+
+def test_a_clip_of_part_of_the_time_is_stretched(tmp_path: Path) -> None:
+    clip = _front_clip(12, 48, torch.linspace(0.4, 0.5, 12))
+    alpha = draw_ball(clip.cameras, torch.linspace(0, 0.3, 12), radius=0.3)[1]
+    shown = load_condition_video(save_clip(replace(clip, alpha=alpha), tmp_path / "part"))
+    assert len(shown) == 5
+    torch.testing.assert_close(shown.times, torch.linspace(0, 1, 5), atol=0.05, rtol=0)
+
+
+def test_no_more_frames_than_training_shows(tmp_path: Path) -> None:
+    rgb, alpha = _rising_disc()
+    path = _pictures(torch.cat([rgb, alpha], dim=1), tmp_path / "disc")
+    assert len(load_condition_video(path)) == BatchConfig().frames - 2 == 5
+    for frames in (1, 6):
+        with pytest.raises(InputError, match=f"2 to 5 reference frames, got {frames}"):
+            load_condition_video(path, frames=frames)
+
+
 def test_long_videos_are_thinned_evenly(tmp_path: Path) -> None:
     frames = torch.ones(203, 3, 16, 16)
     frames[:, :, 4:12, 4:12] = torch.arange(203)[:, None, None, None] / 255
@@ -161,7 +222,7 @@ def test_real_videos(data_dir: Path) -> None:
     if not paths:
         pytest.skip(f"no videos in {data_dir / 'inputs'}")
     for path in paths[-2:]:
-        clip = load_condition_video(path, frames=6)
+        clip = load_condition_video(path, frames=5)
         covered = (clip.alpha > 0.5).float().mean(dim=(1, 2, 3))
         assert float(covered.min()) > 0.03 and float(covered.max()) < 0.5, path.name
         top, bottom, left, right = box_of(clip.alpha.amax(dim=0)[0])

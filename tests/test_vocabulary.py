@@ -104,6 +104,20 @@ def test_damaged_or_older_records(record: dict) -> None:
     assert (words.warning("a zeppelin") is None) == (not words.kinds)
 
 
+def test_names_that_cannot_be_shown_are_left_out() -> None:
+    """From a stranger's file: nothing empty, no control characters, nothing endless."""
+    bad = ["", "  ", "a  ", "\x1b[31ma red fox", "a fox\nnote: all is well", "a " + "x" * 1000, "\u202ea xof"]
+    words = Vocabulary.of_record(
+        {
+            "vocabulary": [*bad, "a fox"],
+            "prompts": {"a fox": ["a fox running", "a fox \x1b[2J"], "\x07": ["a \x07 ringing"]},
+        }
+    )
+    assert words.kinds == {"fox": ("running",)} and words.toys == {}
+    assert words.as_text().replace("\n", "").isprintable()
+    assert isinstance(Vocabulary.of_record({"vocabulary": [""]}).as_text(), str)
+
+
 def test_the_command_lists_the_built_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["vocabulary", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)

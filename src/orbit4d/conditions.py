@@ -14,7 +14,7 @@ from .clip import OrbitalClip, load_clip
 from .errors import InputError
 from .foreground import cut_out, cut_out_all, without_specks
 from .images import load_rgba
-from .videos import Video, read_video
+from .videos import Video, is_picture, limited, read_video, thinned
 
 WORKING_SIDE = 512
 """Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
@@ -22,7 +22,8 @@ MARGIN = 0.17
 """Empty share of the frame on each side of the object: the mean of the training clips' first frames."""
 VIDEO_MARGIN = 0.135
 """The same for the box of all of a video's frames: the mean of the training clips' front views, at any azimuth."""
-MAX_VIDEO_FRAMES = 16
+MAX_VIDEO_FRAMES = 5
+"""Reference frames of a video: training shows two to five clean frames of one view, never more."""
 VISIBLE = 0.1
 """Alpha above which a pixel counts for the object's bounding box."""
 
@@ -93,7 +94,7 @@ def load_condition_video(
     path: str | Path,
     *,
     mask: str | Path | None = None,
-    frames: int = 8,
+    frames: int = MAX_VIDEO_FRAMES,
     azimuth: float | None = None,
     size: int = 128,
 ) -> OrbitalClip:
@@ -104,6 +105,7 @@ def load_condition_video(
             the time from 0 to 1.
         mask: the foreground: one picture for all frames, or a video or folder with as many frames. Else the frames' own
             alpha, or what differs from one uniform background.
+        frames: how many, 2 to MAX_VIDEO_FRAMES.
         azimuth: degrees around the object from its front to the camera; None is the clip's own camera, or 0.
 
     Returns: a clip of (size, size) frames. One crop is common to all: the box of the whole motion is centred and leaves
@@ -113,7 +115,11 @@ def load_condition_video(
     if not 2 <= frames <= MAX_VIDEO_FRAMES:
         raise InputError(f"--video: expected 2 to {MAX_VIDEO_FRAMES} reference frames, got {frames}")
     path = Path(path)
-    video, camera_azimuth = _read_clip(path) if _is_clip(path) else (read_video(path), 0.0)
+    video, camera_azimuth = (
+        _read_clip(path, masked=mask is not None and not is_picture(Path(mask)))
+        if _is_clip(path)
+        else (read_video(path), 0.0)
+    )
     rgba = _with_foreground(video, path, mask)
     covered = rgba[:, 3].amax(dim=0)
     if not bool((covered > VISIBLE).any()):
@@ -163,8 +169,11 @@ def _is_clip(path: Path) -> bool:
     )
 
 
-def _read_clip(path: Path) -> tuple[Video, float]:
-    """The frames of a clip whose camera stands still, in order of time, and that camera's azimuth in degrees."""
+def _read_clip(path: Path, *, masked: bool) -> tuple[Video, float]:
+    """The frames of a clip whose camera stands still, as `read_video` would give them, and that camera's azimuth in degrees.
+
+    `masked`: another video goes with it, frame by frame.
+    """
     clip = load_clip(path)
     if not _still(clip.cameras):
         raise InputError(
@@ -175,10 +184,15 @@ def _read_clip(path: Path) -> tuple[Video, float]:
     times = clip.times[order]
     if len(clip) < 2 or not float(times[-1]) > float(times[0]):
         raise InputError(f"--video: {path} shows one moment; expected a video, or pass it as --static")
+    if masked and not bool((clip.times.diff() >= 0).all()):
+        raise InputError(
+            f"--mask: the frames of {path} are not in order of time, so it cannot be told which mask belongs to which; "
+            "expected one picture, or no mask for a clip with alpha"
+        )
     x, y, _ = clip.cameras.positions[0].tolist()
-    rgba = torch.cat([clip.rgb, clip.alpha], dim=1)[order]
-    video = Video(rgba=rgba, times=times, indices=list(range(len(clip))), total=len(clip))
-    return video, math.degrees(math.atan2(x, -y))
+    rgba = (torch.cat([clip.rgb, clip.alpha], dim=1) * 255).round().byte()
+    frames = ((float(clip.times[i]), limited(rgba[i])) for i in order.tolist())
+    return thinned(frames, path, "--video"), math.degrees(math.atan2(x, -y))
 
 
 def _still(cameras: Cameras) -> bool:
@@ -208,8 +222,7 @@ def _with_foreground(video: Video, path: Path, mask: str | Path | None) -> Tenso
 
 def _video_mask(path: Path, video: Video) -> Tensor:
     """(n, 1, h, w), 1 on the object."""
-    single = path.is_file() and path.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp")
-    if single:
+    if is_picture(path):
         mask = _limited(load_rgba(path), side=max(video.rgba.shape[2:]))[None].expand(len(video.rgba), -1, -1, -1)
     else:
         other = read_video(path, argument="--mask")

@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
 from .cameras import MAX_ORBITS
 from .clip import OrbitalClip, join_clips, load_clip, moment_of, save_clip, with_foreground
 from .conditions import check_conditions, load_condition_image, load_condition_video
+from .diffusion.notes import MAX_REFERENCES
 from .errors import InputError
 from .files import ensure_writable_parent
 from .outputs import (
@@ -34,7 +35,6 @@ SIZES = (64, 96, 128)
 """Frame sizes `generate` offers: the built-in model samples 128 pixels a side, smaller ones are averaged from it."""
 MAX_RECONSTRUCT_SIZE = 512
 PLAYBACK_FPS = 12
-MAX_SHARED_FRAMES = 16
 
 Trajectory = Literal["orbit", "static", "front"]
 Fit = Literal["swept", "t0"]
@@ -94,8 +94,8 @@ def generate(
     _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
     if not 1 <= orbits <= MAX_ORBITS:
         raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
-    if not 0 <= shared_frames <= MAX_SHARED_FRAMES:
-        raise InputError(f"--shared-frames: expected 0 to {MAX_SHARED_FRAMES}, got {shared_frames}")
+    if not 0 <= shared_frames <= MAX_REFERENCES:
+        raise InputError(f"--shared-frames: expected 0 (sampled together) to {MAX_REFERENCES}, got {shared_frames}")
     if size not in SIZES:
         raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())
@@ -112,27 +112,31 @@ def generate(
             from .diffusion.pipeline import Orbit4DPipeline
 
             pipe = Orbit4DPipeline.from_pretrained(weights)
+        told: dict[str, Any] = {
+            "image": reference,
+            "references": filmed,
+            "static_clip": static_clip,
+            "orbits": orbits,
+            "shared_frames": shared_frames,
+        }
         # What the user shows need not have a name that the model knows.
         shown = image is not None or video is not None or static is not None
-        warnings = [w for w in [pipe.vocabulary_warning(prompt)] if w and not shown]
+        strange = None if shown else pipe.vocabulary_warning(prompt)
+        warnings = [w for w in (strange, *pipe.condition_warnings(**told)) if w]
         for warning in warnings:
             print(f"orbit4d: note: {warning}", file=sys.stderr)
 
         def sample(frozen: bool) -> OrbitalClip:
             clip = pipe(
+                **told,
                 prompt=prompt,
-                image=reference,
                 azimuth=azimuth or 0.0,
-                references=filmed,
-                static_clip=static_clip,
                 motion=None if frozen else motion,
                 guidance_scale=guidance_scale,
                 guidance_3d=guidance_3d,
                 scheduler=scheduler,
                 steps=steps,
                 seed=seed,
-                orbits=orbits,
-                shared_frames=shared_frames,
                 static=frozen,
                 progress=progress,
             )

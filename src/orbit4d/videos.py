@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +64,25 @@ def read_video(path: str | Path, *, argument: str = "--video") -> Video:
         raise InputError(
             f"{argument}: {path}: expected {kinds} or a folder of pictures, got {path.suffix or 'no suffix'!r}"
         )
-    return _thinned(frames, path, argument)
+    return thinned(frames, path, argument)
 
 
-def _thinned(frames: Iterator[tuple[float, Tensor]], path: Path, argument: str) -> Video:
-    """Every 1st, 2nd, 4th... frame, so that at most KEPT remain, and the last one."""
+def is_picture(path: Path) -> bool:
+    """Whether the file is one picture, of a kind that STILLS names: .webp and .png may move as well."""
+    if not path.is_file() or path.suffix.lower() not in STILLS:
+        return False
+    try:
+        with Image.open(path, formats=["PNG", "JPEG", "WEBP"]) as image:
+            return getattr(image, "n_frames", 1) == 1
+    except Exception:  # a damaged file: whoever reads it says what is wrong
+        return True
+
+
+def thinned(frames: Iterable[tuple[float, Tensor]], path: Path, argument: str) -> Video:
+    """Every 1st, 2nd, 4th... of frames (seconds, (4, h, w) bytes), so that at most KEPT remain, and the last one.
+
+    Which are kept depends on their number alone: of a video and its mask the same.
+    """
     kept: list[tuple[int, float, Tensor]] = []
     stride, last = 1, None
     for i, (second, rgba) in enumerate(frames):
@@ -140,7 +154,7 @@ def _of_animation(path: Path, argument: str) -> Iterator[tuple[float, Tensor]]:
             second = 0.0
             for frame in ImageSequence.Iterator(image):
                 pixels = torch.from_numpy(np.asarray(frame.convert("RGBA")).copy()).permute(2, 0, 1)
-                yield second, _limited(pixels)
+                yield second, limited(pixels)
                 second += max(float(frame.info.get("duration", 0) or 0), 1.0) / 1000
     except InputError:
         raise
@@ -162,7 +176,7 @@ def _of_folder(path: Path, argument: str) -> Iterator[tuple[float, Tensor]]:
                 f"{argument}: {file} is {rgba.shape[2]} x {rgba.shape[1]}, the first picture {shape[2]} x {shape[1]}; "
                 "all must have one size"
             )
-        yield float(i), _limited((rgba * 255).round().byte())
+        yield float(i), limited((rgba * 255).round().byte())
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -170,7 +184,7 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,18})", path.name.lower())]
 
 
-def _limited(rgba: Tensor) -> Tensor:
+def limited(rgba: Tensor) -> Tensor:
     """(4, h, w) bytes at most SIDE a side, averaged with premultiplied alpha."""
     scale = SIDE / max(rgba.shape[1:])
     if scale >= 1:

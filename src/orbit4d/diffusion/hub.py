@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
@@ -23,6 +25,11 @@ FILES = [
     *(f"{p}/*.{s}" for p in PARTS for s in ("json", "safetensors")),
 ]
 """All that is ever downloaded: settings and tensors."""
+HUB = "hf:"
+"""Before a hub name that would else be taken for a path."""
+MAX_WIDTH = 4096
+MAX_DEPTH = 64
+_HEADER = ("_class_name", "_diffusers_version", "_name_or_path")
 _HUB_NAME = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}", re.ASCII)
 
 
@@ -31,15 +38,26 @@ def model_folder(name: str | Path | None, *, revision: str | None = None) -> Pat
 
     A hub name may end in "@revision" (a branch, tag or commit), which is what `revision` says, too. Only FILES are
     downloaded, into the cache of huggingface_hub; without a network, what is cached there is used.
+    A name whose first part is a folder here is taken for a path, unless it begins with "hf:".
     Raises InputError when there is no such folder or repository, or when it can neither be reached nor is cached.
     """
     if name is None:
         return BUILT_IN
-    text = str(name)
     if Path(name).is_dir():
+        if revision is not None:
+            raise InputError(
+                f"{name}: is a folder here, which has no revision {revision!r:.60}; leave the revision out"
+            )
         return Path(name)
+    explicit = str(name).startswith(HUB)
+    text = str(name).removeprefix(HUB)
     repository, _, tag = text.partition("@")
-    if Path(name).exists() or not _HUB_NAME.fullmatch(repository) or ("@" in text and not tag):
+    if not explicit and "/" in text and Path(text).parent.is_dir():
+        raise InputError(
+            f"{name}: no such folder in {Path(text).parent}, which is a folder here; check --weights, "
+            f"or say {HUB}{text} for a model on the hub"
+        )
+    if (not explicit and Path(text).exists()) or not _HUB_NAME.fullmatch(repository) or ("@" in text and not tag):
         raise InputError(f"{name}: expected a folder with a model, or a hub name such as owner/name; check --weights")
     if tag and revision and tag != revision:
         raise InputError(f"{name}: names revision {tag!r}, but revision {revision!r} was given; name one")
@@ -89,12 +107,25 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def load_complete(model: type[_Model], folder: Path) -> _Model:
-    """A diffusers model whose every weight came from `folder`. Raises InputError otherwise: nothing stays untrained."""
+    """A diffusers model whose every weight came from `folder`. Raises InputError otherwise: nothing stays untrained.
+
+    Its config.json may be anyone's: it holds the model's own settings in bounds, for no more weights than the files have.
+    """
+    _check_config(model, folder)
     try:
         loaded, info = model.from_pretrained(  # type: ignore[attr-defined]
             folder, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        TypeError,
+        KeyError,
+        ArithmeticError,
+        ImportError,
+        SafetensorError,
+    ) as error:
         reason = " ".join(str(error).split())[:160]
         raise InputError(f"{folder}: cannot be loaded as {model.__name__} ({reason}); check --weights") from error
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
@@ -105,22 +136,77 @@ def load_complete(model: type[_Model], folder: Path) -> _Model:
     return loaded
 
 
+def _check_config(model: type[nn.Module], folder: Path) -> None:
+    file = folder / "config.json"
+    if not file.is_file() or file.stat().st_size > 2**20:
+        raise InputError(f"{file}: expected a model's settings of at most 1 MiB; check --weights")
+    config = parse_json(file.read_bytes(), source=file)
+    if not isinstance(config, dict) or config.get("_class_name", model.__name__) != model.__name__:
+        raise InputError(f"{file}: expected the settings of a {model.__name__}; check --weights")
+    settings = {k: v for k, v in config.items() if k not in _HEADER}
+    defaults = {n: p.default for n, p in inspect.signature(model.__init__).parameters.items() if n != "self"}
+    for key, value in settings.items():
+        if key not in defaults:
+            raise InputError(
+                f"{file}: a {model.__name__} has no setting {key!r:.40}; check --weights, or update orbit4d"
+            )
+        if not _fits(key, value, defaults[key]):
+            raise InputError(f"{file}: {key} = {value!r:.40} is out of bounds or of the wrong type; check --weights")
+    for part in ("spatial", "temporal"):
+        width, heads = (settings.get(f"{part}_{k}", defaults.get(f"{part}_{k}", 1)) for k in ("width", "heads"))
+        if width % heads:
+            raise InputError(f"{file}: {part}_width {width} is no multiple of {part}_heads {heads}; check --weights")
+    stored = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    try:
+        with torch.device("meta"):  # shapes alone, before anything is allocated
+            wanted = sum(p.numel() for p in model(**settings).parameters())
+    except (ValueError, RuntimeError, TypeError, ArithmeticError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise InputError(f"{file}: no {model.__name__} has these settings ({reason}); check --weights") from error
+    if wanted > stored:
+        raise InputError(
+            f"{folder}: cannot be loaded as {model.__name__} (config.json asks for {wanted} weights, there are {stored} bytes); "
+            "check --weights"
+        )
+
+
+def _fits(key: str, value: object, default: object) -> bool:
+    """Whether a setting has its default's type, and numbers are small enough to be meant."""
+    if isinstance(default, tuple):  # indices of blocks, or widths
+        least = 1 if default else 0
+        return (
+            isinstance(value, list) and len(value) <= MAX_DEPTH and all(_is_count(v, least, MAX_WIDTH) for v in value)
+        )
+    if isinstance(default, bool | str):
+        return type(value) is type(default)
+    return _is_count(value, 0 if default == 0 else 1, MAX_DEPTH if key in ("depth", "blocks", "patch") else MAX_WIDTH)
+
+
+def _is_count(value: object, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
 def read_record(file: Path) -> dict:
-    """`pipeline.json`: the scale of the motion condition and the vocabulary. Raises InputError when that scale is missing."""
+    """`pipeline.json`: the scale of the motion condition, as numbers in order, and the vocabulary.
+
+    Raises InputError when that scale is missing or is not one.
+    """
     if file.stat().st_size > 16 * 2**20:
         raise InputError(f"{file}: larger than 16 MiB, expected a model's pipeline.json; check --weights")
     record = parse_json(file.read_bytes(), source=file)
     try:
-        quantiles = [float(q) for q in record["log_m_quantiles"]]
-        numbers = [float(record["log_m_mean"]), float(record["log_m_std"]), *quantiles]
-        good = len(quantiles) >= 2 and all(map(math.isfinite, numbers)) and record["log_m_std"] > 0
-    except (ValueError, KeyError, TypeError):
+        mean, deviation, quantiles = (record[f"log_m_{k}"] for k in ("mean", "std", "quantiles"))
+        plain = isinstance(quantiles, list) and all(type(n) in (int, float) for n in (mean, deviation, *quantiles))
+        mean, deviation, *quantiles = map(float, (mean, deviation, *quantiles) if plain else ())
+        good = len(quantiles) >= 2 and all(map(math.isfinite, (mean, deviation, *quantiles))) and deviation > 0
+        good = good and quantiles == sorted(quantiles)
+    except (ValueError, KeyError, TypeError, OverflowError):
         good = False
     if not good:
         raise InputError(
-            f"{file}: expected numbers log_m_mean, log_m_std and log_m_quantiles; it was not written by `orbit4d train`"
+            f"{file}: expected numbers log_m_mean, log_m_std and ascending log_m_quantiles; it was not written by `orbit4d train`"
         )
-    return record
+    return record | {"log_m_mean": mean, "log_m_std": deviation, "log_m_quantiles": quantiles}
 
 
 def load_vocabulary(name: str | Path | None = None, *, revision: str | None = None) -> Vocabulary:

@@ -22,6 +22,7 @@ from .autoencoder import RGBAAutoencoder, clean_alpha, premultiply, unpremultipl
 from .denoiser import Denoiser
 from .guidance import Guidance
 from .hub import BUILT_IN, load_complete, model_folder, read_record, weight_files
+from .notes import MAX_REFERENCES, references_note, static_note
 from .sampling import (
     SIZE,
     Branch,
@@ -31,7 +32,6 @@ from .sampling import (
     phase_shifted,
     sample,
     view_time_grid,
-    without_references,
 )
 from .schedulers import DEFAULT, MAX_STEPS, Schedule, load_scheduler, make_scheduler, path_coefficients
 from .vocabulary import Vocabulary
@@ -39,7 +39,6 @@ from .vocabulary import Vocabulary
 __all__ = ["BUILT_IN", "DEFAULT_STEPS", "Orbit4DPipeline"]
 DEFAULT_STEPS = 12
 """Of dpm++, whose samples at 12 steps are nearer to those of very many steps than euler's at 20 (docs/generation.md)."""
-MAX_REFERENCES = 16
 MAX_FRAMES = 256
 """Frames sampled as one set: attention is over all of them."""
 
@@ -107,6 +106,25 @@ class Orbit4DPipeline:
         """A line that names the nearest known words when `prompt` is outside the vocabulary; None when all is well."""
         return self.vocabulary.warning(prompt) if prompt else None
 
+    def condition_warnings(
+        self,
+        *,
+        image: Tensor | None = None,
+        references: OrbitalClip | None = None,
+        static_clip: OrbitalClip | None = None,
+        orbit: Orbit | None = None,
+        orbits: int = 1,
+        shared_frames: int = 0,
+    ) -> list[str]:
+        """A line for each of these conditions, as `__call__` takes them, that the model was not trained to meet."""
+        orbit = orbit or Orbit()
+        count = (image is not None) + (0 if references is None else len(references))
+        count += min(shared_frames, orbit.frames) * (orbits > 1)
+        notes = [references_note(self.motion, count)]
+        if static_clip is not None:
+            notes.append(static_note(static_clip, phase_shifted(orbit, orbits)[0]))
+        return [note for note in notes if note]
+
     @property
     def prediction(self) -> str:
         """What the network's output means: "flow", "v" or "x0"."""
@@ -125,6 +143,7 @@ class Orbit4DPipeline:
         azimuth: float = 0.0,
         shared_frames: int = 0,
         grid: tuple[int, int] | None = None,
+        static: bool = False,
     ) -> None:
         """Raises InputError, quoting what came, when the conditions cannot be used."""
         if prompt is None and image is None and static_clip is None and references is None:
@@ -135,10 +154,13 @@ class Orbit4DPipeline:
             raise InputError(f"image: expected RGBA of shape (4, h, w), got {tuple(image.shape)}")
         if references is not None:
             count, height, width = len(references), *references.rgb.shape[-2:]
-            if not 1 <= count + (image is not None) <= MAX_REFERENCES:
-                raise InputError(f"references: expected 1 to {MAX_REFERENCES} frames in all, got {count}")
+            if not (count and count + (image is not None) <= MAX_REFERENCES):
+                also = " and an image" if image is not None else ""
+                raise InputError(f"references: expected 1 to {MAX_REFERENCES} frames in all, got {count}{also}")
             if height != width:
                 raise InputError(f"references: expected square frames, got {width} x {height}")
+        if static and static_clip is not None:
+            raise InputError("static: a static orbit is what static_clip is already; expected one of them, got both")
         if motion is not None and not 0 <= motion <= 1:
             raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
         if steps is not None and not 1 <= steps <= MAX_STEPS:
@@ -185,8 +207,8 @@ class Orbit4DPipeline:
             image: (4, h, w) straight RGBA in [0, 1]: the object at time 0, as large as `conditions.centred` makes it, seen
                 from `azimuth` degrees (0: the object's front).
             references: square frames of the object, each with its camera and time, that the clip is to agree with: a
-                video is several times of one view. Combines with all others.
-            static_clip: the object at time 0 from all around; each frame is given its nearest view.
+                video is several times of one view. Combines with all others. Training shows up to 5 at once, 16 are accepted.
+            static_clip: the object at time 0 from all around; each frame is given its nearest view. Not with `static`.
             motion: quantile in [0, 1] of the training set's motion magnitude; None leaves it to the model.
             guidance_scale: diffusers convention, 1 = none. guidance_3d: w2 of the 3D-aware term.
             guidance_motion: weight of the term that stresses `motion` alone; costs another forward.
@@ -215,6 +237,7 @@ class Orbit4DPipeline:
             azimuth=azimuth,
             shared_frames=shared_frames,
             grid=grid,
+            static=static,
         )
         orbit, orbits = orbit or Orbit(), 1 if static or grid else orbits
         cameras, times = view_time_grid(orbit, *grid) if grid else phase_shifted(orbit, orbits)
@@ -277,12 +300,15 @@ class Orbit4DPipeline:
     def features(
         self, latents: Tensor, branch: Branch, cameras: Cameras, times: Tensor, *, noise_level: float = 0.2
     ) -> SpatioTemporalFeatures:
-        """The two streams' token maps for clean latents (1, f, c, h, w), noised once at one fixed level."""
+        """The two streams' token maps for clean latents (1, f, c, h, w), noised once at one fixed level.
+
+        `branch` has no references: its frames are those of the latents.
+        """
         generator = torch.Generator().manual_seed(0)
         a, s = path_coefficients(self.prediction, noise_level)
         noisy = a * latents + s * torch.randn(latents.shape, generator=generator)
         f = len(times)
-        z_s, z_t, *_ = self.denoiser.streams(noisy, torch.full((1, f), noise_level), without_references(branch, f))
+        z_s, z_t, *_ = self.denoiser.streams(noisy, torch.full((1, f), noise_level), branch.conditions)
         assert z_t is not None
 
         def maps(z: Tensor) -> Tensor:
@@ -342,7 +368,8 @@ class Orbit4DPipeline:
         frames = len(times) // orbits
         parts = [run(slice(0, frames), shown)]
         # An orbit's last view is its first, at another time: evenly spaced frames leave it out.
-        picked = [round(i * frames / shared_frames) for i in range(min(shared_frames, frames))]
+        count = min(shared_frames, frames)
+        picked = [round(i * frames / count) for i in range(count)]
         first = References(latents=parts[0][0][picked], cameras=cameras[picked], times=times[picked])
         for k in range(1, orbits):
             parts.append(run(slice(k * frames, (k + 1) * frames), first + shown))

@@ -105,18 +105,6 @@ def make_branch(
     return Branch(conditions=conditions, references=references)
 
 
-def without_references(branch: Branch, frames: int) -> Conditions:
-    """The conditions of the last `frames` frames alone."""
-    c = branch.conditions
-    return replace(
-        c,
-        plucker=c.plucker[:, -frames:],
-        times=c.times[:, -frames:],
-        reference=None,
-        static_latents=None if c.static_latents is None else c.static_latents[:, -frames:],
-    )
-
-
 def predict(denoiser: Denoiser, x: Tensor, t: float, branch: Branch) -> Tensor:
     """The network's output (1, f, c, h, w) for frames x at one noise level; references ride along clean and are dropped."""
     levels = torch.full((1, x.shape[1]), t)

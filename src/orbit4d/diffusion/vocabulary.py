@@ -18,6 +18,7 @@ TYPO = 0.75
 """difflib's ratio from which a word counts as another one misspelt."""
 MAX_KINDS = 4096
 MAX_PROMPTS = 65536
+MAX_NAME = 300
 _ARTICLES = ("a", "an", "the", "some")
 _PLAIN = {
     *_ARTICLES, "and", "or", "of", "on", "in", "at", "to", "with", "its", "his", "her", "their", "that", "who", "which", "is",
@@ -57,15 +58,18 @@ class Vocabulary:
 
     @classmethod
     def of_record(cls, record: dict) -> Vocabulary:
-        """From `pipeline.json`: `vocabulary` (kinds) and, in newer models, `prompts` (a kind's plainest captions)."""
+        """From `pipeline.json`: `vocabulary` (kinds) and, in newer models, `prompts` (a kind's plainest captions).
+
+        The file may be anyone's: what is no name (empty, very long, or not printable) is left out.
+        """
         names, prompts = record.get("vocabulary", []), record.get("prompts", {})
-        names = [n for n in names if isinstance(n, str)][:MAX_KINDS] if isinstance(names, list) else []
+        names = [n for n in names if _is_name(n)][:MAX_KINDS] if isinstance(names, list) else []
         prompts = prompts if isinstance(prompts, dict) else {}
         kinds: dict[str, tuple[str, ...]] = {}
         toys: dict[str, tuple[str, ...]] = {}
-        for name in sorted({*names, *[n for n in prompts if isinstance(n, str)][:MAX_KINDS]}):
+        for name in sorted({*names, *[n for n in prompts if _is_name(n)][:MAX_KINDS]}):
             captions = prompts.get(name, [])
-            captions = [c for c in captions if isinstance(c, str)][:MAX_PROMPTS] if isinstance(captions, list) else []
+            captions = [c for c in captions if _is_name(c)][:MAX_PROMPTS] if isinstance(captions, list) else []
             toy = name.startswith("toy ")
             (toys if toy else kinds)[_bare(name)] = tuple(sorted({_motion(c, name) for c in captions} - {""}))
         others = {_bare(n): _bare(names[0]) for names in NAMES.values() if _bare(names[0]) in kinds for n in names[1:]}
@@ -184,6 +188,11 @@ def _likeness(a: str, b: str) -> float:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"[\w'-]+", text.lower())
+
+
+def _is_name(text: object) -> bool:
+    """Text that can be shown: control characters would reach the terminal."""
+    return isinstance(text, str) and len(text) <= MAX_NAME and text.isprintable() and bool(_bare(text).strip())
 
 
 def _bare(kind: str) -> str:
