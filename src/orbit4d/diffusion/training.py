@@ -45,7 +45,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         if min(self.steps, self.save_every, self.log_every) < 1 or self.sample_every < 0:
-            raise InputError("training: expected steps, save_every and log_every from 1 and sample_every (--sample-every) from 0")
+            raise InputError(
+                "training: expected steps, save_every and log_every from 1 and sample_every (--sample-every) from 0"
+            )
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise InputError(f"training: expected a learning rate above 0, got {self.lr}")
         if self.precision not in get_args(Precision):
