@@ -16,7 +16,7 @@ import torch
 from latent_pack import text_states, write_pack
 from torch import Tensor
 
-from orbit4d.data.latent_set import LatentClip, load_latents, open_latents
+from orbit4d.data.latent_set import LatentClip, latent_metadata, load_latents, open_latents
 from orbit4d.diffusion.batches import LatentSet
 from orbit4d.diffusion.presets import PRESETS
 from orbit4d.diffusion.text import encode_text
@@ -24,9 +24,10 @@ from orbit4d.diffusion.train_denoiser import pipeline_record
 from orbit4d.files import atomic_folder
 
 
-def recipes(clips: list[LatentClip], *, presets: tuple[str, ...] = tuple(PRESETS)) -> dict[str, Any]:
-    """What training has to know besides the latents: each preset's network and settings, and the pipeline's record."""
-    found: dict[str, Any] = {"record": pipeline_record(LatentSet(clips)), "presets": {}}
+def recipes(clips: list[LatentClip], *, autoencoder: str, presets: tuple[str, ...] = tuple(PRESETS)) -> dict[str, Any]:
+    """What training has to know besides the latents: each preset's network and settings, the pipeline's record, the digest of
+    the autoencoder."""
+    found: dict[str, Any] = {"autoencoder": autoencoder, "record": pipeline_record(LatentSet(clips)), "presets": {}}
     for name in presets:
         preset = PRESETS[name]()
         network = {k: v for k, v in preset.make_denoiser().config.items() if not k.startswith("_")}
@@ -47,7 +48,9 @@ def main() -> None:
     )
     parser.add_argument("--every", type=int, default=1, help="take every n-th part only: to measure, not to train on")
     a = parser.parse_args()
-    clips = [load_latents(file) for file in open_latents(a.latents).files]
+    files = open_latents(a.latents).files
+    clips = [load_latents(file) for file in files]
+    autoencoder = latent_metadata(files[0])["autoencoder"]
     if a.every > 1:
         clips = [clip for i, clip in enumerate(clips) if i // 18 % a.every == 0]
     states = _states(clips, a.states)
@@ -56,7 +59,7 @@ def main() -> None:
             folder,
             clips,
             states=states,
-            recipe=recipes(clips),
+            recipe=recipes(clips, autoencoder=autoencoder),
             step=a.step,
             extra=a.extra,
             extra_damped=a.extra_damped,
