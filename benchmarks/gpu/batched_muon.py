@@ -34,8 +34,8 @@ class BatchedMuon(torch.optim.Optimizer):
                 buffer.lerp_(grads, 1 - group["momentum"])
                 update = orthogonalised(grads.lerp(buffer, group["momentum"])).to(grads.dtype)
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
-                torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
-                torch._foreach_add_(matrices, list(update.unbind()), alpha=-rate)
+                for matrix, change in zip(matrices, update.unbind(), strict=True):
+                    matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(change, alpha=-rate)
 
 
 def orthogonalised(x: Tensor, *, steps: int = 5) -> Tensor:

@@ -7,8 +7,8 @@
     pack.json       clips, captions, cameras, recipe         part-NNN.xz   symbols of a few clips
     tensors.pt      background, cameras, text basis          text.xz       symbols of the text states
 
-Symbols are bytes whose upper half is the magnitude's class, channels innermost: LZMA's literal coder sees the class of the channel
-before. Text states are rotated to their principal axes, where most of 384 coefficients round to nothing. Reading needs torch,
+Symbols are bytes whose upper half is the magnitude's class, channels innermost: LZMA's literal coder sees what the channel before
+was like. Text states are rotated to their principal axes, where most of 384 coefficients round to nothing. Reading needs torch,
 numpy and the standard library.
 """
 
@@ -39,7 +39,7 @@ SAME_STILL = 0.1
 """Static frames that differ by less than this share of their own size show the same moment: less of the same motion."""
 MAX_PART = 2**28
 """Bytes that a part may hold when decoded: far above what is written."""
-_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 4, "lc": 4, "lp": 0, "pb": 0}]
+_FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "lc": 3, "lp": 0, "pb": 0}]
 
 
 def _symbols() -> np.ndarray:
@@ -128,7 +128,7 @@ def write_pack(
     *,
     states: dict[str, Tensor],
     recipe: dict[str, Any],
-    step: float = 0.13,
+    step: float = 0.2,
     extra: int = 0,
     extra_damped: int = 0,
     text_step: float = 0.15,

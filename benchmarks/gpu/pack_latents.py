@@ -39,8 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("latents", type=Path, help="folder that `orbit4d train --stage latents` wrote")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--step", type=float, default=0.13, help="of the latents' grid, in their standard deviations")
-    parser.add_argument("--extra", type=int, default=0, help="pairs a clip besides its main orbit and static frames")
+    parser.add_argument("--step", type=float, default=0.2, help="of the latents' grid, in their standard deviations")
+    parser.add_argument("--extra", type=int, default=16, help="pairs a clip besides its main orbit and static frames")
     parser.add_argument("--extra-damped", type=int, default=0, help="the same of clips with less amplitude")
     parser.add_argument("--text-step", type=float, default=0.15)
     parser.add_argument(

@@ -86,7 +86,7 @@ def _as_it_is(x: Any) -> Any:
 
 
 def on_device(drawn: dict[str, Any], device: torch.device) -> tuple[BatchPlan, Tensor]:
-    values = {
+    values: dict[str, Any] = {
         k: v if isinstance(v, list) else torch.from_numpy(v).to(device, non_blocking=True) for k, v in drawn.items()
     }
     t = values.pop("t")
@@ -112,7 +112,7 @@ class Trainer:
         self.step, self.warm, self.seconds = 0, 0, 0.0
         if a.start is not None:
             self._start_from(a.start)
-        self.model.to(self.device).train()
+        self.model.train().to(self.device)  # type: ignore[arg-type]
         self.ema = EMA(self.model, recipe["ema"] if a.ema is None else a.ema)
         self.optimizers = Optimizers(self.model, lr=self.lr, muon=recipe["muon"])
         if recipe["muon"]:
