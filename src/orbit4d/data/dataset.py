@@ -19,9 +19,10 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from ..cameras import Cameras
 from ..errors import InputError
 from .latent_set import LatentClip, LatentStore
+from .motion_scale import log_motion
 from .plan import Pair
 from .sample import Sample
-from .sample_set import SampleSet, log_motion, open_samples
+from .sample_set import SampleSet, open_samples
 from .selection import Selection
 
 Item = dict[str, Any]

@@ -14,14 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..cameras import Orbit
 from ..errors import InputError
 from ..files import parse_json
 from .plan import Pair
-from .sample import KEY
 
 LATENT_INDEX = "clips.json"
 
@@ -64,6 +62,8 @@ def open_latents(folder: str | Path, *, autoencoder: str | None = None) -> Laten
 
     Raises InputError when there are none, or one is of another `autoencoder` (a digest; None: of another than the first).
     """
+    from .sample import KEY  # here: what takes latents from elsewhere needs neither image library nor safetensors
+
     folder = Path(folder)
     listed = folder / LATENT_INDEX
     if listed.is_file():
@@ -87,6 +87,8 @@ def open_latents(folder: str | Path, *, autoencoder: str | None = None) -> Laten
 
 def latent_metadata(file: Path) -> dict[str, str]:
     """What a latent clip says of itself: `clip` (JSON), `autoencoder`, `sample` (digests). Raises InputError."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(file, framework="pt") as handle:
             return dict(handle.metadata() or {})
@@ -96,6 +98,8 @@ def latent_metadata(file: Path) -> dict[str, str]:
 
 def load_latents(file: Path) -> LatentClip:
     """One latent clip. Files of the first format hold no cameras: theirs are the default orbit's. Raises InputError."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(file, framework="pt") as handle:
             meta = json.loads(handle.metadata()["clip"])

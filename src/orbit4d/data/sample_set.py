@@ -22,12 +22,11 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import parse_json
+from .motion_scale import log_motion
 from .sample import KEY, MAX_SAMPLE, Sample, load_sample, sample_from_members, tar_contents
 
 FORMAT, VERSION = "orbit4d-shards", 1
 MAX_INDEX = 2 * 2**30
-SMALLEST_MOTION = 1e-6
-"""m below this counts as this, so that its logarithm exists."""
 _BLOCK = 512
 _TARS = ("samples/*.tar", "*.tar")
 SHARD_NAME = re.compile(r"shard-\d{6}\.tar")
@@ -276,15 +275,6 @@ def _read(file: Path, offset: int, length: int) -> bytes:
         size = os.path.getsize(file)
         raise InputError(f"{file}: cut short, {size} bytes where {offset + length} were expected; copy it again")
     return b"".join(parts)
-
-
-def log_motion(magnitude: float | None) -> float:
-    """log m, NaN where m is not known. Raises InputError for what is no number."""
-    if magnitude is None:
-        return float("nan")
-    if not isinstance(magnitude, int | float) or not 0 <= magnitude < float("inf"):
-        raise InputError(f"motion magnitude: expected a number from 0, got {magnitude!r:.40}; render the sample again")
-    return float(np.log(max(magnitude, SMALLEST_MOTION)))
 
 
 def motion_statistics(magnitudes: Sequence[float | None]) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ..cameras import Cameras
-from ..data.latent_set import latent_metadata, load_latents, open_latents
-from ..data.sample_set import log_motion
+from ..data.latent_set import LatentClip, latent_metadata, load_latents, open_latents
+from ..data.motion_scale import log_motion
 from ..errors import InputError
 from .denoiser import Conditions, token_rays
 from .text import MAX_TOKENS, encode_text
@@ -58,13 +59,24 @@ class BatchConfig:
 class LatentSet:
     """Cached latents with their (view, time) pairs, sampled without a data loader: everything is in memory."""
 
-    def __init__(self, folder: Path) -> None:
-        store = open_latents(folder)
-        clips = [load_latents(file) for file in store.files]
+    def __init__(
+        self,
+        source: Path | Sequence[LatentClip],
+        *,
+        encode: Callable[..., tuple[Tensor, Tensor]] = encode_text,
+    ) -> None:
+        """`source`: a folder of latent clips, or the clips themselves. `encode`: how captions become text conditions, as
+        `text.encode_text` does. `latents`, `camera_rays` and `times` may be moved to a GPU afterwards: `gather_batch` gathers
+        there."""
+        if isinstance(source, Path):
+            names: list[Path | str] = list(open_latents(source).files)
+            clips = [load_latents(Path(file)) for file in names]
+        else:
+            clips = list(source)
+            names = [clip.key for clip in clips]
+        self.encode = encode
         self.clips: list[dict] = [clip.meta for clip in clips]
-        made_of = [
-            [file.stem, *(latent_metadata(file).get(k, "") for k in ("autoencoder", "sample"))] for file in store.files
-        ]
+        made_of = [[clip.key, *_origin(name)] for clip, name in zip(clips, names, strict=True)]
         self.identity = hashlib.sha256(json.dumps(sorted(made_of)).encode()).hexdigest()[:16]
         """16 hexadecimal digits that name what is trained on: the samples and the autoencoder."""
         self.latents = torch.cat([clip.latents for clip in clips])
@@ -72,7 +84,7 @@ class LatentSet:
         pairs = torch.cat(pairs_of)
         self.clip_ids = torch.arange(len(clips)).repeat_interleave(torch.tensor([len(p) for p in pairs_of]))
         count = len(self.clips[0]["times"])
-        for file, clip in zip(store.files, self.clips, strict=True):
+        for file, clip in zip(names, self.clips, strict=True):
             _check_grid(file, clip, first=self.clips[0])
         self.index = torch.full((len(clips), count, count), -1)
         self.index[self.clip_ids, pairs[:, 0], pairs[:, 1]] = torch.arange(len(pairs))
@@ -86,7 +98,7 @@ class LatentSet:
         """(clips, views) latents of the static orbit. `index` (clips, views, times) those of what was rendered, -1 else."""
         for missing in ((self.index[:, everywhere, everywhere] < 0), (self.still < 0)):
             if bool(missing.any()):
-                file = store.files[int(missing.any(dim=1).nonzero()[0])]
+                file = names[int(missing.any(dim=1).nonzero()[0])]
                 raise InputError(
                     f"{file}: lacks frames of the orbit or of the static orbit, which the denoiser trains on; render them"
                 )
@@ -161,7 +173,15 @@ class LatentSet:
         return float(torch.stack(values).mean())
 
 
-def _check_grid(file: Path, clip: dict, *, first: dict) -> None:
+def _origin(name: Path | str) -> list[str]:
+    """What the latents of a file were made by and from; nothing of clips in memory."""
+    if not isinstance(name, Path):
+        return []
+    metadata = latent_metadata(name)
+    return [metadata.get(part, "") for part in ("autoencoder", "sample")]
+
+
+def _check_grid(file: Path | str, clip: dict, *, first: dict) -> None:
     """Raises InputError unless the clip lies on an orbit's grid with the same times as the first, and m is known."""
     views, times = len(clip["camera_to_world"]), clip["times"]
     if views not in (len(times) - 1, len(times)):
@@ -184,11 +204,38 @@ def sample_batch(
     data: LatentSet, config: BatchConfig, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Conditions, Tensor]:
     """One batch: x0 (b, f, c, h, w), static targets of the same views (b, f, c, h, w), conditions, reference mask (b, f)."""
+    return gather_batch(data, plan_batch(data, config, generator))
+
+
+@dataclass(kw_only=True)
+class BatchPlan:
+    """What was drawn for a batch, before any latent is touched: small, so that other processes can draw it.
+
+    Attributes:
+        x0, still: (b, f) rows of the set's latents: the samples' frames and the same views frozen.
+        cameras: (b,) which of the set's orbits; views, times: (b, f) indices on it. prompts: b captions, "" where dropped.
+        motion: (b,) standardised log m, NaN where absent. reference (b, f), static_mode (b,), static_mask (b,): as conditions.
+    """
+
+    x0: Tensor
+    still: Tensor
+    cameras: Tensor
+    views: Tensor
+    times: Tensor
+    prompts: list[str]
+    motion: Tensor
+    reference: Tensor
+    static_mode: Tensor
+    static_mask: Tensor
+
+
+def plan_batch(data: LatentSet, config: BatchConfig, generator: torch.Generator) -> BatchPlan:
+    """Draw the clips, pairs and conditions of one batch."""
 
     def chance(share: float) -> bool:
         return bool(torch.rand((), generator=generator) < share)
 
-    x0, still, rays, times, prompts, motion, static_mode, static_mask, counts = [], [], [], [], [], [], [], [], []
+    x0, still, clips, views, times, prompts, motion, static_mode, static_mask, counts = ([] for _ in range(10))
     static_count = round(config.static_share * config.batch)  # the same in every batch: shapes stay constant
     for i in range(config.batch):
         toy = chance(config.toy_share)
@@ -201,9 +248,10 @@ def sample_batch(
         wanted_v, wanted_j = _targets(data, clip, config, frozen, config.frames - len(v), generator)
         counts.append(len(v))
         v, j = torch.cat([v, wanted_v]), torch.cat([j, wanted_j])
-        still.append(data.latents[data.still[clip, v]])
-        x0.append(still[-1] if frozen or still_life else data.latents[data.pair_index(clip, v, j)])
-        rays.append(data.rays_of(clip, v))
+        still.append(data.still[clip, v])
+        x0.append(still[-1] if frozen or still_life else data.pair_index(clip, v, j))
+        clips.append(clip)
+        views.append(v)
         times.append(j)
         wordings = data.clips[clip]["captions"]
         word = wordings[int(torch.randint(len(wordings), (), generator=generator))] if wordings else ""
@@ -212,22 +260,36 @@ def sample_batch(
         motion.append(float("nan") if unknown else data.still_motion if still_life else float(data.motion[clip]))
         static_mode.append(frozen)
         static_mask.append(chance(config.static_3d_share) and not frozen and not null)
-    time = torch.stack(times)
-    text, text_mask = encode_text(prompts, pad_to=MAX_TOKENS)
-    reference = torch.arange(config.frames) < torch.tensor(counts)[:, None]
-    still_latents = torch.stack(still).float()
+    return BatchPlan(
+        x0=torch.stack(x0),
+        still=torch.stack(still),
+        cameras=data.camera_set[torch.tensor(clips)],
+        views=torch.stack(views),
+        times=torch.stack(times),
+        prompts=prompts,
+        motion=torch.tensor(motion),
+        reference=torch.arange(config.frames) < torch.tensor(counts)[:, None],
+        static_mode=torch.tensor(static_mode),
+        static_mask=torch.tensor(static_mask),
+    )
+
+
+def gather_batch(data: LatentSet, plan: BatchPlan) -> tuple[Tensor, Tensor, Conditions, Tensor]:
+    """The tensors of a plan, on the plan's device, where the set's latents have to be too; see `sample_batch`."""
+    text, text_mask = data.encode(plan.prompts, pad_to=MAX_TOKENS)
+    still = data.latents[plan.still].float()
     conditions = Conditions(
-        plucker=torch.stack(rays),
-        times=data.times[time],
+        plucker=data.camera_rays[plan.cameras[:, None], plan.views],
+        times=data.times[plan.times],
         text=text,
         text_mask=text_mask,
-        motion=torch.tensor(motion),
-        static_latents=still_latents,
-        static_mask=torch.tensor(static_mask),
-        reference=reference,
-        static_mode=torch.tensor(static_mode),
+        motion=plan.motion,
+        static_latents=still,
+        static_mask=plan.static_mask,
+        reference=plan.reference,
+        static_mode=plan.static_mode,
     )
-    return torch.stack(x0).float(), still_latents, conditions, reference
+    return data.latents[plan.x0].float(), still, conditions, plan.reference
 
 
 def _references(
