@@ -49,6 +49,8 @@ def _moved(first: np.ndarray, values: np.ndarray, amplitude: float, path: str) -
     length = np.linalg.norm(turned[..., :3], axis=-1, keepdims=True)
     half = amplitude * np.arctan2(length, turned[..., 3:])
     axis = turned[..., :3] / np.maximum(length, 1e-12)
+    for k in range(1, len(axis)):  # after a full turn there is no axis: it is still that of the key before
+        axis[k] = np.where(length[k] < 1e-6, axis[k - 1], axis[k])
     return _product(first, np.concatenate([axis * np.sin(half), np.cos(half)], axis=-1))
 
 
