@@ -211,7 +211,7 @@ def _span(seen: Tensor) -> slice:
 def run_case(case: Case, seed: int, *, pipe: Any, training: TrainingOrbits, arguments: Arguments) -> dict[str, Any]:
     """Scores of all methods; writes the case's picture."""
     from orbit4d.data.render import render_clip
-    from orbit4d.diffusion.autoencoder import clean_alpha, premultiply, unpremultiply
+    from orbit4d.diffusion.autoencoder import decode_straight, premultiply
 
     asset = arguments.data / "assets" / case.file
     truth = render_clip(asset, size=128, azimuth=case.azimuth, animation=case.animation)
@@ -230,13 +230,12 @@ def run_case(case: Case, seed: int, *, pipe: Any, training: TrainingOrbits, argu
     )
     nearest, oracle = training.by_image(truth.rgb[0], truth.alpha[0]), training.by_orbit(truth)
     latents = pipe.autoencoder.encode(premultiply(truth.rgb, truth.alpha))
-    rgb, alpha = unpremultiply(pipe.autoencoder.decode(latents))
     frames = {
         "generated": torch.cat([clip.rgb, clip.alpha], dim=1),
         "repeated": image.expand(len(truth), -1, -1, -1),
         "nearest": nearest.frames,
         "oracle": oracle.frames,
-        "autoencoder": torch.cat([rgb, clean_alpha(alpha)], dim=1),
+        "autoencoder": torch.cat(decode_straight(pipe.autoencoder, latents), dim=1),
     }
     shown = {"truth": torch.cat([truth.rgb, truth.alpha], dim=1)} | frames
     rows = [_row(shown[name]) for name in ("truth", "generated", "nearest", "oracle")]

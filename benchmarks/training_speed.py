@@ -74,7 +74,7 @@ def plain_loop(model: Denoiser, network: nn.Module, data: LatentSet, config: Den
     """One step of the loop that anyone would write."""
     ema, optimizers = EMA(model, config.ema), Optimizers(model, lr=config.lr, muon=config.muon)
     generator = torch.Generator().manual_seed(config.seed)
-    bf16 = chosen_dtype("auto", torch.device("cpu")) == torch.bfloat16
+    dtype = chosen_dtype("auto", torch.device("cpu"))
 
     def step() -> None:
         x0, still, conditions, reference = sample_batch(data, config, generator)
@@ -88,7 +88,7 @@ def plain_loop(model: Denoiser, network: nn.Module, data: LatentSet, config: Den
             noise_shift=config.noise_shift,
             m_scale=data.m_scale,
             generator=generator,
-            bf16=bf16,
+            dtype=dtype,
         )
         (flow + config.motion_weight * motion).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

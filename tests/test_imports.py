@@ -32,7 +32,17 @@ SHARED = (
 """Modules that every stage may use, and that use no stage."""
 EXCEPTIONS = {("splat", "diffusion"), ("splat", "transfer")}
 """Folders that stand in the allowed order but must not meet: what passes between them is a clip."""
-TOP = ("conditions", "pipeline", "cli", "cli_data", "cli_benchmark", "cli_train", "cli_parse", "__main__")
+TOP = (
+    "conditions",
+    "pipeline",
+    "cli",
+    "cli_arguments",
+    "cli_data",
+    "cli_benchmark",
+    "cli_train",
+    "cli_parse",
+    "__main__",
+)
 
 
 def _imports(path: Path) -> set[str]:

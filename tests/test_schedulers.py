@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from orbit4d.diffusion.schedulers import NAMES, Schedule, load_scheduler, make_scheduler, path_coefficients, split
+from orbit4d.diffusion.paths import path_coefficients, split
+from orbit4d.diffusion.schedulers import NAMES, Schedule, load_scheduler, make_scheduler
 from orbit4d.errors import InputError
 
 PREDICTIONS = ("flow", "v", "x0")

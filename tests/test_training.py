@@ -353,7 +353,9 @@ def test_each_clip_has_the_cameras_that_it_was_rendered_from(latents, tmp_path):
     keys = [clip["key"] for clip in data.clips]
     for key, orbit in (("high", Orbit(elevation_deg=20, radius=3)), ("disc0", Orbit())):
         expected = token_rays(orbit.cameras(32), data.latents.shape[-1] // 2)[views]
-        torch.testing.assert_close(data.rays_of(keys.index(key), views), expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            data.camera_rays[data.camera_set[keys.index(key)], views], expected, atol=1e-5, rtol=0
+        )
 
 
 def test_what_is_no_orbit_is_refused_and_a_static_orbit_at_another_time_taken(latents, tmp_path):

@@ -17,10 +17,9 @@ from latent_pack import text_states, write_pack
 from torch import Tensor
 
 from orbit4d.data.latent_set import LatentClip, latent_metadata, load_latents, open_latents
-from orbit4d.diffusion.batches import LatentSet
+from orbit4d.diffusion.batches import LatentSet, pipeline_record
 from orbit4d.diffusion.presets import PRESETS
 from orbit4d.diffusion.text import encode_text
-from orbit4d.diffusion.train_denoiser import pipeline_record
 from orbit4d.files import atomic_folder
 
 

@@ -12,17 +12,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from .cli_arguments import Folder, Names, OptionalCount, OptionalFile, OptionalFolder, OptionalNumber, OptionalText
 from .cli_train import train
 from .errors import InputError
 
-OptionalText = Annotated[str | None, arg(metavar="TEXT")]
-Names = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(none)")]
-OptionalFile = Annotated[Path | None, arg(metavar="FILE")]
-OptionalFolder = Annotated[Path | None, arg(metavar="DIR")]
 OptionalClip = Annotated[Path | None, arg(metavar="CLIP")]
-OptionalNumber = Annotated[float | None, arg(metavar="NUMBER")]
-OptionalCount = Annotated[int | None, arg(metavar="N")]
-Folder = Annotated[Path, arg(metavar="DIR")]
 Clip = Annotated[Path, arg(metavar="CLIP")]
 Clips = Annotated[Positional[tuple[Path, ...]], arg(metavar="CLIP ...", help_behavior_hint="(required)")]
 Scene = Annotated[Path, arg(metavar="SCENE")]

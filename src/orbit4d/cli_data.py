@@ -7,15 +7,10 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from .cli_arguments import Folder, Names, OptionalCount, OptionalFile, OptionalFolder, OptionalText
 from .cli_parse import Verbs
 from .errors import InputError
 
-Folder = Annotated[Path, arg(metavar="DIR")]
-OptionalFolder = Annotated[Path | None, arg(metavar="DIR")]
-OptionalFile = Annotated[Path | None, arg(metavar="FILE")]
-OptionalText = Annotated[str | None, arg(metavar="TEXT")]
-OptionalCount = Annotated[int | None, arg(metavar="N")]
-Names = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(none)")]
 Inputs = Annotated[Positional[tuple[Path, ...]], arg(metavar="INPUT ...", help_behavior_hint="(required)")]
 
 REPORTED_TOYS = 420

@@ -7,10 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-Folder = Annotated[Path, arg(metavar="DIR")]
-OptionalFolder = Annotated[Path | None, arg(metavar="DIR")]
-OptionalCount = Annotated[int | None, arg(metavar="N")]
-OptionalNumber = Annotated[float | None, arg(metavar="NUMBER")]
+from .cli_arguments import Folder, OptionalCount, OptionalFolder, OptionalNumber
 
 
 def train(

@@ -13,8 +13,8 @@ from .cameras import Cameras, Orbit
 from .clip import OrbitalClip, load_clip
 from .errors import InputError
 from .foreground import cut_out, cut_out_all, without_specks
-from .images import load_rgba
-from .videos import Video, is_picture, limited, read_video, thinned
+from .images import limited, load_rgba
+from .videos import Video, is_picture, limited_bytes, read_video, thinned
 
 WORKING_SIDE = 512
 """Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
@@ -37,11 +37,11 @@ def load_condition_image(path: str | Path, *, mask: str | Path | None = None, si
     """
     rgba = load_rgba(path)
     if mask is not None:
-        rgba = _limited(torch.cat([rgba[:3], _load_mask(mask, rgba)]))
+        rgba = limited(torch.cat([rgba[:3], _load_mask(mask, rgba)]), side=WORKING_SIDE)
         if not bool((rgba[3] > VISIBLE).any()):
             raise InputError(f"--mask: {mask} marks only scattered pixels; expected one white area on the object")
     else:
-        rgba = _limited(rgba)
+        rgba = limited(rgba, side=WORKING_SIDE)
         if not _has_useful_alpha(rgba[3]):
             if float(rgba[3].max()) < 0.5:
                 raise InputError(f"{path}: the image is transparent everywhere; expected an object, check the file")
@@ -191,7 +191,7 @@ def _read_clip(path: Path, *, masked: bool) -> tuple[Video, float]:
         )
     x, y, _ = clip.cameras.positions[0].tolist()
     rgba = (torch.cat([clip.rgb, clip.alpha], dim=1) * 255).round().byte()
-    frames = ((float(clip.times[i]), limited(rgba[i])) for i in order.tolist())
+    frames = ((float(clip.times[i]), limited_bytes(rgba[i])) for i in order.tolist())
     return thinned(frames, path, "--video"), math.degrees(math.atan2(x, -y))
 
 
@@ -223,7 +223,7 @@ def _with_foreground(video: Video, path: Path, mask: str | Path | None) -> Tenso
 def _video_mask(path: Path, video: Video) -> Tensor:
     """(n, 1, h, w), 1 on the object."""
     if is_picture(path):
-        mask = _limited(load_rgba(path), side=max(video.rgba.shape[2:]))[None].expand(len(video.rgba), -1, -1, -1)
+        mask = limited(load_rgba(path), side=max(video.rgba.shape[2:]))[None].expand(len(video.rgba), -1, -1, -1)
     else:
         other = read_video(path, argument="--mask")
         if other.total != video.total:
@@ -257,14 +257,3 @@ def _load_mask(path: str | Path, rgba: Tensor) -> Tensor:
 
 def _has_useful_alpha(alpha: Tensor) -> bool:
     return float((alpha < 0.5).float().mean()) > 0.002 and float((alpha > 0.5).float().mean()) > 0.0005
-
-
-def _limited(rgba: Tensor, *, side: int = WORKING_SIDE) -> Tensor:
-    """At most `side` pixels a side, averaged with premultiplied alpha."""
-    scale = side / max(rgba.shape[1:])
-    if scale >= 1:
-        return rgba
-    height, width = (max(1, round(s * scale)) for s in rgba.shape[1:])
-    stack = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])[None]
-    stack = functional.interpolate(stack, size=(height, width), mode="area")[0]
-    return torch.cat([(stack[:3] / stack[3:].clamp_min(1e-6)).clamp(0, 1), stack[3:]])

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn import functional
 
 from .errors import InputError
 
@@ -37,6 +38,17 @@ def load_rgba(path: str | Path) -> Tensor:
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise InputError(f"{path}: cannot be read as an image ({error}); expected a PNG, JPEG or WebP") from error
     return torch.from_numpy(array).permute(2, 0, 1)
+
+
+def limited(rgba: Tensor, *, side: int) -> Tensor:
+    """Straight (4, h, w) in [0, 1] at most `side` pixels a side, averaged with premultiplied alpha."""
+    scale = side / max(rgba.shape[1:])
+    if scale >= 1:
+        return rgba
+    height, width = (max(1, round(s * scale)) for s in rgba.shape[1:])
+    stack = torch.cat([rgba[:3] * rgba[3:], rgba[3:]])[None]
+    stack = functional.interpolate(stack, size=(height, width), mode="area")[0]
+    return torch.cat([(stack[:3] / stack[3:].clamp_min(1e-6)).clamp(0, 1), stack[3:]])
 
 
 def _rgba(image: Image.Image) -> np.ndarray:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from .cameras import MAX_ORBITS
 from .clip import OrbitalClip, join_clips, load_clip, moment_of, save_clip, with_foreground
 from .conditions import check_conditions, load_condition_image, load_condition_video
-from .diffusion.notes import MAX_REFERENCES
+from .diffusion.notes import check_orbits
 from .errors import InputError
 from .files import ensure_writable_parent
 from .outputs import (
@@ -92,10 +91,7 @@ def generate(
     # 1. Inputs
     check_conditions(prompt=prompt, image=image, video=video, mask=mask, static=static, motion=motion, azimuth=azimuth)
     _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
-    if not 1 <= orbits <= MAX_ORBITS:
-        raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
-    if not 0 <= shared_frames <= MAX_REFERENCES:
-        raise InputError(f"--shared-frames: expected 0 (sampled together) to {MAX_REFERENCES}, got {shared_frames}")
+    check_orbits(orbits, shared_frames)
     if size not in SIZES:
         raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())

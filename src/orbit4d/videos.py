@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageSequence
 from torch import Tensor
-from torch.nn import functional
 
 from .errors import InputError
-from .images import MAX_SIDE, load_rgba
+from .images import MAX_SIDE, limited, load_rgba
 
 DEMUXERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".webm": "webm", ".mkv": "matroska", ".avi": "avi"}
 """Suffix -> the one format that ffmpeg may take the file for: by itself it would open playlists, which name other files."""
@@ -154,7 +153,7 @@ def _of_animation(path: Path, argument: str) -> Iterator[tuple[float, Tensor]]:
             second = 0.0
             for frame in ImageSequence.Iterator(image):
                 pixels = torch.from_numpy(np.asarray(frame.convert("RGBA")).copy()).permute(2, 0, 1)
-                yield second, limited(pixels)
+                yield second, limited_bytes(pixels)
                 second += max(float(frame.info.get("duration", 0) or 0), 1.0) / 1000
     except InputError:
         raise
@@ -176,7 +175,7 @@ def _of_folder(path: Path, argument: str) -> Iterator[tuple[float, Tensor]]:
                 f"{argument}: {file} is {rgba.shape[2]} x {rgba.shape[1]}, the first picture {shape[2]} x {shape[1]}; "
                 "all must have one size"
             )
-        yield float(i), limited((rgba * 255).round().byte())
+        yield float(i), limited_bytes((rgba * 255).round().byte())
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
@@ -184,14 +183,8 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d{1,18})", path.name.lower())]
 
 
-def limited(rgba: Tensor) -> Tensor:
-    """(4, h, w) bytes at most SIDE a side, averaged with premultiplied alpha."""
-    scale = SIDE / max(rgba.shape[1:])
-    if scale >= 1:
+def limited_bytes(rgba: Tensor) -> Tensor:
+    """(4, h, w) bytes at most SIDE a side; see `images.limited`."""
+    if max(rgba.shape[1:]) <= SIDE:
         return rgba
-    height, width = (max(1, round(s * scale)) for s in rgba.shape[1:])
-    values = rgba.float()
-    stack = torch.cat([values[:3] * values[3:] / 255, values[3:]])[None]
-    stack = functional.interpolate(stack, size=(height, width), mode="area")[0]
-    colour = stack[:3] / stack[3:].clamp_min(1e-3) * 255
-    return torch.cat([colour, stack[3:]]).round().clamp(0, 255).byte()
+    return (limited(rgba.float() / 255, side=SIDE) * 255).round().byte()

@@ -32,6 +32,8 @@ class LatentClip:
     meta: dict[str, Any]
     pairs: list[Pair]
     latents: Tensor
+    made_of: tuple[str, str] = ("", "")
+    """Digests of the autoencoder and of the sample, where a file says them."""
 
     @property
     def captions(self) -> list[str]:
@@ -102,7 +104,8 @@ def load_latents(file: Path) -> LatentClip:
 
     try:
         with safe_open(file, framework="pt") as handle:
-            meta = json.loads(handle.metadata()["clip"])
+            said = handle.metadata()
+            meta = json.loads(said["clip"])
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
         latents, pairs = tensors["latents"], tensors["pairs"]
         frames = int(pairs[:, 1].max()) + 1
@@ -121,7 +124,13 @@ def load_latents(file: Path) -> LatentClip:
         raise _not_latents(file, error) from error
     meta.setdefault("kind", None)
     meta.setdefault("motion_magnitude", None)
-    return LatentClip(key=file.stem, meta=meta, pairs=[(int(i), int(j)) for i, j in pairs.tolist()], latents=latents)
+    return LatentClip(
+        key=file.stem,
+        meta=meta,
+        pairs=[(int(i), int(j)) for i, j in pairs.tolist()],
+        latents=latents,
+        made_of=(said.get("autoencoder", ""), said.get("sample", "")),
+    )
 
 
 def _not_latents(file: Path, error: Exception) -> InputError:

@@ -112,6 +112,12 @@ def unpremultiply(rgba: Tensor) -> tuple[Tensor, Tensor]:
     return (rgba[:, :3] / alpha.clamp_min(1e-3)).clamp(0, 1), alpha
 
 
+def decode_straight(autoencoder: RGBAAutoencoder, latents: Tensor) -> tuple[Tensor, Tensor]:
+    """Straight rgb (n, 3, h, w) and alpha (n, 1, h, w) of latents (n, c, h / 8, w / 8), as generated frames are made of them."""
+    rgb, alpha = unpremultiply(autoencoder.decode(latents))
+    return rgb, clean_alpha(alpha)
+
+
 def clean_alpha(alpha: Tensor) -> Tensor:
     """Decoded alpha in [0, 1] without the decoder's haze: up to HAZE is 0, from 1 - HAZE on it is 1, linear in between."""
     return ((alpha - HAZE) / (1 - 2 * HAZE)).clamp(0, 1)

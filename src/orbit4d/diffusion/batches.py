@@ -8,12 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..cameras import Cameras
-from ..data.latent_set import LatentClip, latent_metadata, load_latents, open_latents
+from ..data.latent_set import LatentClip, load_latents, open_latents
 from ..data.motion_scale import log_motion
 from ..errors import InputError
 from .denoiser import Conditions, token_rays
@@ -69,15 +70,13 @@ class LatentSet:
         `text.encode_text` does. `latents`, `camera_rays` and `times` may be moved to a GPU afterwards: `gather_batch` gathers
         there."""
         if isinstance(source, Path):
-            names: list[Path | str] = list(open_latents(source).files)
-            clips = [load_latents(Path(file)) for file in names]
+            files = open_latents(source).files
+            clips, names = [load_latents(file) for file in files], list(map(str, files))
         else:
-            clips = list(source)
-            names = [clip.key for clip in clips]
+            clips, names = list(source), [clip.key for clip in source]
         self.encode = encode
         self.clips: list[dict] = [clip.meta for clip in clips]
-        made_of = [[clip.key, *_origin(name)] for clip, name in zip(clips, names, strict=True)]
-        self.identity = hashlib.sha256(json.dumps(sorted(made_of)).encode()).hexdigest()[:16]
+        self.identity = hashlib.sha256(json.dumps(sorted([c.key, *c.made_of] for c in clips)).encode()).hexdigest()[:16]
         """16 hexadecimal digits that name what is trained on: the samples and the autoencoder."""
         self.latents = torch.cat([clip.latents for clip in clips])
         pairs_of = [torch.tensor(clip.pairs) for clip in clips]
@@ -145,10 +144,6 @@ class LatentSet:
             which.append(sets[name])
         return torch.stack(rays), torch.tensor(which)
 
-    def rays_of(self, clip: int, views: Tensor) -> Tensor:
-        """(f, h, w, 6) token rays of these views of a clip, from the cameras that it was rendered from."""
-        return self.camera_rays[self.camera_set[clip], views]
-
     @property
     def prompts(self) -> dict[str, list[str]]:
         """The plainest caption of each clip, distinct and sorted, by kind."""
@@ -157,11 +152,6 @@ class LatentSet:
             if clip["kind"] and clip["captions"]:
                 found.setdefault(str(clip["kind"]), set()).add(str(clip["captions"][0]))
         return {kind: sorted(captions) for kind, captions in sorted(found.items())}
-
-    def pair_index(self, clip: int, views: Tensor, times: Tensor) -> Tensor:
-        """Rows of `latents` of these pairs of a clip; where a view's static frame is all there is at that time, that one."""
-        found = self.index[clip, views, times]
-        return torch.where(found >= 0, found, self.still[clip, views])
 
     def _latent_motion_scale(self) -> float:
         """Mean m_latent over the main orbits: the unit of L_mr."""
@@ -173,15 +163,19 @@ class LatentSet:
         return float(torch.stack(values).mean())
 
 
-def _origin(name: Path | str) -> list[str]:
-    """What the latents of a file were made by and from; nothing of clips in memory."""
-    if not isinstance(name, Path):
-        return []
-    metadata = latent_metadata(name)
-    return [metadata.get(part, "") for part in ("autoencoder", "sample")]
+def pipeline_record(latents: LatentSet) -> dict[str, Any]:
+    """What a pipeline has to know of the data that its denoiser was trained on."""
+    return {
+        "log_m_mean": latents.log_m_mean,
+        "log_m_std": latents.log_m_std,
+        "log_m_quantiles": latents.log_m_quantiles,
+        "vocabulary": latents.vocabulary,
+        "prompts": latents.prompts,
+        "clips": len(latents.clips),
+    }
 
 
-def _check_grid(file: Path | str, clip: dict, *, first: dict) -> None:
+def _check_grid(file: str, clip: dict, *, first: dict) -> None:
     """Raises InputError unless the clip lies on an orbit's grid with the same times as the first, and m is known."""
     views, times = len(clip["camera_to_world"]), clip["times"]
     if views not in (len(times) - 1, len(times)):
@@ -249,7 +243,7 @@ def plan_batch(data: LatentSet, config: BatchConfig, generator: torch.Generator)
         counts.append(len(v))
         v, j = torch.cat([v, wanted_v]), torch.cat([j, wanted_j])
         still.append(data.still[clip, v])
-        x0.append(still[-1] if frozen or still_life else data.pair_index(clip, v, j))
+        x0.append(still[-1] if frozen or still_life else data.index[clip, v, j])
         clips.append(clip)
         views.append(v)
         times.append(j)

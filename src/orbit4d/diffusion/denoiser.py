@@ -25,6 +25,7 @@ from ..cameras import Cameras
 from .geometry import RelativePose, camera_frames, ray_frames
 from .layers import Stream, fourier, harmonics
 from .lift import Lift
+from .paths import PREDICTIONS
 
 
 @dataclass(kw_only=True)
@@ -88,9 +89,9 @@ class Denoiser(ModelMixin, ConfigMixin):
     ) -> None:
         """Geometry of the spatial stream: `rays` gives it absolute Pluecker rays and azimuths; `relative` "camera" or "ray" lets
         its attention across frames see relative poses; `lift` > 0 is the channels of a volume after each of `lift_blocks`.
-        `prediction` says what the output means, "flow", "v" or "x0"; see `objective`."""
+        `prediction` says what the output means, "flow", "v" or "x0"; see `paths`."""
         super().__init__()
-        if prediction not in ("flow", "v", "x0"):
+        if prediction not in PREDICTIONS:
             raise ValueError(f'prediction must be "flow", "v" or "x0", got {prediction!r}')
         if relative not in ("none", "camera", "ray"):
             raise ValueError(f'relative must be "none", "camera" or "ray", got {relative!r}')

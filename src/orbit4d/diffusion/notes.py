@@ -1,4 +1,5 @@
-"""What a user is told of conditions that are sampled all the same, though the model was not trained to meet them."""
+"""How many frames and orbits can be asked for, and what a user is told of conditions that are sampled all the same, though the
+model was not trained to meet them."""
 
 from __future__ import annotations
 
@@ -6,14 +7,23 @@ import math
 
 from torch.nn import functional
 
-from ..cameras import Cameras
+from ..cameras import MAX_ORBITS, Cameras
 from ..clip import OrbitalClip
+from ..errors import InputError
 
 MAX_REFERENCES = 16
 TRAINED_REFERENCES = 5
 """Training shows one clean frame, two to four of any view and time, or two to five of one view."""
 FAR_DEG = 15.0
 """Views of a static clip further than this from the view that is sampled show another side of the object."""
+
+
+def check_orbits(orbits: int, shared_frames: int) -> None:
+    """Raises InputError for numbers of orbits and of frames that they share which cannot be sampled."""
+    if not 1 <= orbits <= MAX_ORBITS:
+        raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
+    if not 0 <= shared_frames <= MAX_REFERENCES:
+        raise InputError(f"--shared-frames: expected 0 (sampled together) to {MAX_REFERENCES}, got {shared_frames}")
 
 
 def references_note(record: dict, count: int) -> str | None:

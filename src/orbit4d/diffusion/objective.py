@@ -1,45 +1,29 @@
 """What the denoiser is trained to say of a noisy latent, and the loss.
 
-    flow, x0:  x_t = (1 - t) x_0 + t eps                        (rectified flow)
-    v:         x_t = cos(pi t / 2) x_0 + sin(pi t / 2) eps      (variance preserving)
-
-The network's output is the velocity eps - x_0 ("flow"), cos(pi t / 2) eps - sin(pi t / 2) x_0 ("v") or x_0 itself ("x0", whose
-loss is that of the velocity it implies).
+The paths and outputs are those of `paths`; the loss of an "x0" output is that of the velocity it implies.
 """
 
 from __future__ import annotations
-
-import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from .denoiser import Conditions
+from .paths import Prediction, clean_part, path_coefficients
 
-Prediction = Literal["flow", "v", "x0"]
 SMALLEST_T = 0.05
 """Below this noise level the velocity of an x0-prediction is divided by no less: the loss would explode."""
 
 
 def add_noise(x0: Tensor, noise: Tensor, t: Tensor, prediction: Prediction) -> Tensor:
     """x_t for clean latents and noise (b, f, c, h, w) at levels t (b, f) in [0, 1]."""
-    level = t[:, :, None, None, None]
-    if prediction == "v":
-        return torch.cos(level * (math.pi / 2)) * x0 + torch.sin(level * (math.pi / 2)) * noise
-    return (1 - level) * x0 + level * noise
+    a, s = path_coefficients(prediction, t[:, :, None, None, None])
+    return a * x0 + s * noise
 
 
 def clean_estimate(noisy: Tensor, output: Tensor, t: Tensor, prediction: Prediction) -> Tensor:
     """x0_hat (b, f, c, h, w) from the network's output for x_t at levels t (b, f)."""
-    level = t[:, :, None, None, None]
-    match prediction:
-        case "flow":
-            return noisy - level * output
-        case "v":
-            return torch.cos(level * (math.pi / 2)) * noisy - torch.sin(level * (math.pi / 2)) * output
-        case "x0":
-            return output
+    return clean_part(prediction, output, noisy, t[:, :, None, None, None])
 
 
 def prediction_error(
@@ -51,7 +35,8 @@ def prediction_error(
         case "flow":
             wanted = noise - x0
         case "v":
-            wanted = torch.cos(level * (math.pi / 2)) * noise - torch.sin(level * (math.pi / 2)) * x0
+            a, s = path_coefficients(prediction, level)
+            wanted = a * noise - s * x0
         case "x0":
             output, wanted = (noisy - output) / level.clamp_min(SMALLEST_T), noise - x0
     return (output - wanted).square().mean((2, 3, 4))
@@ -76,12 +61,11 @@ def losses(
     m_scale: float,
     generator: torch.Generator,
     prediction: Prediction = "flow",
-    bf16: bool = False,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
     """(diffusion loss, L_mr) of one batch at noise levels and with noise that are drawn here; see `losses_at`. All tensors on
     one device; the generator's draws are made on its own."""
     t, noise = draw_noise(x0, reference, noise_shift=noise_shift, generator=generator)
-    dtype = torch.bfloat16 if bf16 else torch.float32
     return losses_at(
         model, x0, still, c, reference, t=t, noise=noise, m_scale=m_scale, prediction=prediction, dtype=dtype
     )

@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..cameras import MAX_ORBITS, Cameras, Orbit
+from ..cameras import Cameras, Orbit
 from ..clip import OrbitalClip, SpatioTemporalFeatures
 from ..errors import InputError
 from ..files import atomic_folder, digest
-from .autoencoder import RGBAAutoencoder, clean_alpha, premultiply, unpremultiply
+from .autoencoder import RGBAAutoencoder, decode_straight, premultiply
 from .denoiser import Denoiser
 from .guidance import Guidance
 from .hub import BUILT_IN, load_complete, model_folder, read_record, weight_files
-from .notes import MAX_REFERENCES, references_note, static_note
+from .notes import MAX_REFERENCES, check_orbits, references_note, static_note
+from .paths import path_coefficients
 from .sampling import (
     SIZE,
     Branch,
@@ -33,7 +34,7 @@ from .sampling import (
     sample,
     view_time_grid,
 )
-from .schedulers import DEFAULT, MAX_STEPS, Schedule, load_scheduler, make_scheduler, path_coefficients
+from .schedulers import DEFAULT, MAX_STEPS, Schedule, load_scheduler, make_scheduler
 from .vocabulary import Vocabulary
 
 __all__ = ["BUILT_IN", "DEFAULT_STEPS", "Orbit4DPipeline"]
@@ -165,12 +166,9 @@ class Orbit4DPipeline:
             raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
         if steps is not None and not 1 <= steps <= MAX_STEPS:
             raise InputError(f"--steps: expected 1 to {MAX_STEPS}, got {steps}")
-        if not 1 <= orbits <= MAX_ORBITS:
-            raise InputError(f"--orbits: expected 1 to {MAX_ORBITS}, got {orbits}")
+        check_orbits(orbits, shared_frames)
         if not -360 <= azimuth <= 360:
             raise InputError(f"--azimuth: expected -360 to 360 degrees, got {azimuth}")
-        if not 0 <= shared_frames <= MAX_REFERENCES:
-            raise InputError(f"--shared-frames: expected 0 (sampled together) to {MAX_REFERENCES}, got {shared_frames}")
         if grid is not None and not (min(grid) >= 1 and grid[0] * grid[1] <= MAX_FRAMES):
             raise InputError(f"grid: expected views and times whose product is 1 to {MAX_FRAMES}, got {grid}")
 
@@ -287,8 +285,7 @@ class Orbit4DPipeline:
             x = self._one_by_one(run, cameras, times, shown, orbits=orbits, shared_frames=shared_frames)
 
         # 5. Decode
-        rgb, alpha = unpremultiply(self.autoencoder.decode(x[0]))
-        alpha = clean_alpha(alpha)
+        rgb, alpha = decode_straight(self.autoencoder, x[0])
         clip = OrbitalClip(rgb=rgb, alpha=alpha, cameras=cameras, times=times, caption=prompt)
         if features and not static:
             branch = make_branch(

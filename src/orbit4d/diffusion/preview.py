@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from torch import Tensor
 
 from ..cameras import Orbit
 from ..errors import InputError
 from .autoencoder import RGBAAutoencoder, unpremultiply
-from .batches import LatentSet
+from .batches import LatentSet, pipeline_record
 from .denoiser import Denoiser
 from .pipeline import Orbit4DPipeline
+from .schedulers import make_scheduler
 from .training import with_weights
 
 PROMPTS, REFERENCES, FRAMES, STEPS, SEED = 3, 1, 6, 12, 0
@@ -30,12 +30,7 @@ class Preview:
                 f"--sample-every: {autoencoder} holds no autoencoder; train it first, or leave --sample-every out"
             )
         self.autoencoder = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
-        self.motion = {
-            "log_m_mean": latents.log_m_mean,
-            "log_m_std": latents.log_m_std,
-            "log_m_quantiles": latents.log_m_quantiles,
-            "vocabulary": latents.vocabulary,
-        }
+        self.record = pipeline_record(latents)
         self.prompts = [captions[0] for captions in _evenly(list(latents.prompts.values()), PROMPTS)]
         clips = _evenly(list(range(len(latents.clips))), REFERENCES)
         first = torch.stack([latents.latents[latents.still[clip, 0]].float() for clip in clips])
@@ -49,8 +44,8 @@ class Preview:
         pipeline = Orbit4DPipeline(
             autoencoder=self.autoencoder,
             denoiser=denoiser,
-            scheduler=FlowMatchEulerDiscreteScheduler(shift=2.0),
-            motion=self.motion,
+            scheduler=make_scheduler("euler"),
+            motion=self.record,
         )
         cases: list[tuple[str | None, Tensor | None]] = [(prompt, None) for prompt in self.prompts]
         cases += [(None, image) for image in self.images]

@@ -140,18 +140,24 @@ def sample(
         e = predict(denoiser, given, t, conditional)
         if guidance.active(t):
             if correction is None or i % guidance.every == 0:
-                e_null = predict(denoiser, given, t, null) if guidance.scale != 1 else e
-                use_3d = guidance.weight_3d != 0 and frozen is not None
-                e_3d = predict(denoiser, given, t, frozen) if use_3d and frozen is not None else e
-                w_m = guidance.weight_motion if motionless is not None else 0.0
+                # A branch that is left out stands for itself: its term is 0.
+                asked = (
+                    (null, guidance.scale != 1),
+                    (frozen, guidance.weight_3d),
+                    (motionless, guidance.weight_motion),
+                )
+                e_null, e_3d, e_motionless = (
+                    predict(denoiser, given, t, branch) if branch is not None and weight else e
+                    for branch, weight in asked
+                )
                 guided = guide(
                     e,
                     e_null,
                     e_3d,
                     guidance_scale=guidance.scale,
                     guidance_3d=guidance.weight_3d,
-                    guidance_motion=w_m,
-                    motionless=predict(denoiser, given, t, motionless) if w_m and motionless is not None else None,
+                    guidance_motion=guidance.weight_motion,
+                    motionless=e_motionless,
                 )
                 correction = guided - e
             e = e + correction

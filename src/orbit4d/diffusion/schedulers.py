@@ -1,13 +1,8 @@
 """Stock diffusers schedulers behind one small protocol, for networks of any prediction.
 
-A network lives on a *path* x_t = a(t) x0 + s(t) eps and outputs one of three things (`Denoiser.config["prediction"]`):
-
-    flow:  a = 1 - t,          s = t,             output eps - x0
-    x0:    a = 1 - t,          s = t,             output x0
-    v:     a = cos(pi t / 2),  s = sin(pi t / 2), output a eps - s x0
-
-A scheduler lives on one of the two paths as well, and expects one output. Where they differ, `Schedule` translates: at equal
-signal to noise a / s the two paths differ by a factor alone, and (x_t, output) determine (x0, eps) and back. Every
+A network lives on a *path* x_t = a(t) x0 + s(t) eps and outputs one of three things (`Denoiser.config["prediction"]`); see
+`paths`. A scheduler lives on one of the two paths as well, and expects one output. Where they differ, `Schedule` translates:
+at equal signal to noise a / s the two paths differ by a factor alone, and (x_t, output) determine (x0, eps) and back. Every
 translation is affine in the output with coefficients that do not depend on the branch, so it commutes with guidance.
 """
 
@@ -31,8 +26,8 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..files import parse_json
+from .paths import PREDICTIONS, path_coefficients, split
 
-Prediction = Literal["flow", "v", "x0"]
 SchedulerName = Literal["euler", "heun", "dpm++", "unipc", "ddim"]
 NAMES: tuple[str, ...] = get_args(SchedulerName)
 DEFAULT = "dpm++"
@@ -146,26 +141,6 @@ def scheduler_name(scheduler: Any) -> str:
     raise InputError(f"scheduler: expected one of {', '.join(NAMES)}, got a {type(scheduler).__name__}")
 
 
-def path_coefficients(prediction: str, t: Tensor | float) -> tuple[Tensor, Tensor]:
-    """(a, s) of x_t = a x0 + s eps at noise level t in [0, 1] on the path of a network with this prediction."""
-    t = torch.as_tensor(t)
-    if prediction == "v":
-        return torch.cos(t * (math.pi / 2)), torch.sin(t * (math.pi / 2))
-    return 1 - t, t
-
-
-def split(prediction: str, output: Tensor, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
-    """(x0, eps) that a network's `output` means for its input x at level t; x0 predictions need t > 0."""
-    a, s = path_coefficients(prediction, t)
-    match prediction:
-        case "flow":
-            return x - s * output, x + a * output
-        case "v":
-            return a * x - s * output, s * x + a * output
-        case _:
-            return output, (x - a * output) / s
-
-
 class Schedule:
     """One sampling run: the levels the network is asked at, its inputs there, and the steps that its outputs make.
 
@@ -180,8 +155,8 @@ class Schedule:
     """(n,) the network's noise level at each evaluation, from 1 (pure noise) downwards."""
 
     def __init__(self, scheduler: Any, *, prediction: str) -> None:
-        if prediction not in get_args(Prediction):
-            raise ValueError(f"prediction must be one of {get_args(Prediction)}, got {prediction!r}")
+        if prediction not in PREDICTIONS:
+            raise ValueError(f"prediction must be one of {PREDICTIONS}, got {prediction!r}")
         self.name, self.prediction = scheduler_name(scheduler), prediction
         self.path = _KINDS[self.name].path
         self.scheduler: Any = type(scheduler).from_config(scheduler.config)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import atomic_path
-from .batches import BatchConfig, LatentSet, sample_batch
+from .batches import BatchConfig, LatentSet, pipeline_record, sample_batch
 from .denoiser import Conditions, Denoiser
 from .objective import draw_noise, losses_at
 from .preview import Preview
@@ -134,15 +134,3 @@ class DenoiserTask:
 
     def sheet(self, values: dict[str, Tensor]) -> Tensor | None:
         return None if self.preview is None else self.preview.sheet(self.model, values)
-
-
-def pipeline_record(latents: LatentSet) -> dict[str, Any]:
-    """What a pipeline has to know of the data that its denoiser was trained on."""
-    return {
-        "log_m_mean": latents.log_m_mean,
-        "log_m_std": latents.log_m_std,
-        "log_m_quantiles": latents.log_m_quantiles,
-        "vocabulary": latents.vocabulary,
-        "prompts": latents.prompts,
-        "clips": len(latents.clips),
-    }

@@ -94,18 +94,18 @@ class TrainingOrbits:
     @torch.inference_mode()
     def decoded(self, number: int, *, frames: int | None = None) -> Found:
         """Orbit `number` of `orbits`; its first `frames` frames, None: all."""
-        from ..diffusion.autoencoder import clean_alpha, unpremultiply
+        from ..diffusion.autoencoder import decode_straight
 
         clip_number, start, rows = self.orbits[number]
         clip = self.store[clip_number]
         latents = clip.latents[rows[:frames]].float()
-        rgb, alpha = unpremultiply(torch.cat([self.autoencoder.decode(part) for part in latents.split(4)]))
+        parts = [torch.cat(decode_straight(self.autoencoder, part), dim=1) for part in latents.split(4)]
         return Found(
             key=clip.key,
             kind=clip.meta.get("kind"),
             caption=clip.captions[0] if clip.captions else "",
             start=start,
-            frames=torch.cat([rgb, clean_alpha(alpha)], dim=1),
+            frames=torch.cat(parts),
         )
 
 

@@ -175,12 +175,11 @@ def held_out_toys(keys_and_kinds: Sequence[tuple[str, str]]) -> set[str]:
 @torch.inference_mode()
 def decode_thumbnails(autoencoder: Any, latents: Tensor) -> Tensor:
     """(t, 4, SIZE, SIZE) uint8 of latents (t, c, h, w), decoded as sampling does it (haze of alpha removed)."""
-    from ..diffusion.autoencoder import clean_alpha, unpremultiply
+    from ..diffusion.autoencoder import decode_straight
 
     parts = []
     for part in latents.split(BATCH):
-        rgb, alpha = unpremultiply(autoencoder.decode(part.float()))
-        parts.append(thumbnails(rgb, clean_alpha(alpha)))
+        parts.append(thumbnails(*decode_straight(autoencoder, part.float())))
     return torch.cat(parts)
 
 
