@@ -19,8 +19,8 @@ from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder, premultiply, unpremultiply
 from orbit4d.diffusion.batches import BatchConfig, LatentSet, sample_batch
-from orbit4d.diffusion.denoiser import Denoiser, token_rays
-from orbit4d.diffusion.objective import add_noise, clean_estimate, losses, noise_levels, prediction_error
+from orbit4d.diffusion.denoiser import Conditions, Denoiser, token_rays
+from orbit4d.diffusion.objective import add_noise, clean_estimate, losses, losses_at, noise_levels, prediction_error
 from orbit4d.diffusion.train_autoencoder import (
     AutoencoderConfig,
     encode_training_set,
@@ -211,6 +211,18 @@ def test_a_perfect_prediction_costs_nothing(latents, prediction):
     )
     assert float(loss) < 1e-4
     assert float(motion) < 1e-6
+
+
+def test_the_motion_loss_is_what_the_equation_says():
+    """Two clips of two frames, the first a reference: one estimate moves half as far as it should, one clip is static."""
+    still, t = torch.zeros(2, 2, 3, 4, 4), torch.tensor([[0.0, 0.4], [0.0, 0.8]])
+    x0 = torch.full_like(still, 2.0)
+    reference = torch.tensor([[True, False], [True, False]])
+    c = Conditions(plucker=torch.zeros(2, 2, 2, 2, 6), times=torch.zeros(2, 2), static_mode=torch.tensor([False, True]))
+    _, motion = losses_at(
+        lambda x, t, c: x0 / 2, x0, still, c, reference, t=t, noise=torch.randn_like(x0), m_scale=2.0, prediction="x0"
+    )
+    assert float(motion) == pytest.approx((1 - 0.4) * ((4 - 1) / 2.0) ** 2 / 2)
 
 
 @pytest.mark.parametrize("prediction", ["flow", "v", "x0"])
