@@ -12,6 +12,7 @@ from pathlib import Path
 import tyro
 from control_tables import consistency, guidance, motion_control, with_headlines
 from data_tables import blender, curation, data_engine, hostile, toybox
+from model_tables import denoiser_ablations, image_to_4d, orbits, recognition, schedulers, training_speed
 
 from orbit4d.files import atomic_path
 
@@ -219,10 +220,16 @@ SECTIONS = {
     "ablations": ablations,
     "fit_speed": speed,
     "oracle_ladder": ladder,
+    "recognition": recognition,
+    "image_to_4d": image_to_4d,
     "motion_control": motion_control,
     "guidance": guidance,
+    "schedulers": schedulers,
+    "orbits": orbits,
     "generate": generated,
     "autoencoder": autoencoder,
+    "denoiser_ablations": denoiser_ablations,
+    "training_speed": training_speed,
     "data_engine": data_engine,
     "curation": curation,
     "blender_silhouettes": blender,
