@@ -86,18 +86,19 @@ class RGBAAutoencoder(ModelMixin, ConfigMixin):
         return self.decode_raw(self.encode_raw(frames))
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Premultiplied RGBA (n, 4, h, w) in [0, 1] -> standardised latents (n, c, h / 8, w / 8)."""
+        """Premultiplied RGBA (n, 4, h, w) in [0, 1] -> standardised latents (n, c, h / 8, w / 8), on the frames' device."""
         if frames.ndim != 4 or frames.shape[1] != 4 or frames.shape[2] % FACTOR or frames.shape[3] % FACTOR:
             raise ValueError(
                 f"frames must have shape (n, 4, h, w) with h, w multiples of {FACTOR}, got {tuple(frames.shape)}"
             )
-        raw = self.encode_raw(frames)
-        return (raw - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]
+        raw = self.encode_raw(frames.to(self.latent_mean.device))
+        return ((raw - self.latent_mean[:, None, None]) / self.latent_std[:, None, None]).to(frames.device)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Standardised latents (n, c, h, w) -> premultiplied RGBA (n, 4, 8 h, 8 w), clamped to [0, 1] and colour <= alpha."""
-        raw = latents * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
-        rgba = self.decode_raw(raw).clamp(0, 1)
+        device = self.latent_mean.device
+        raw = latents.to(device) * self.latent_std[:, None, None] + self.latent_mean[:, None, None]
+        rgba = self.decode_raw(raw).clamp(0, 1).to(latents.device)
         return torch.cat([torch.minimum(rgba[:, :3], rgba[:, 3:]), rgba[:, 3:]], dim=1)
 
 

@@ -22,6 +22,7 @@ from .autoencoder import RGBAAutoencoder, decode_straight, premultiply
 from .denoiser import Denoiser
 from .guidance import Guidance
 from .hub import BUILT_IN, load_complete, model_folder, read_record, weight_files
+from .machine import moved
 from .notes import MAX_REFERENCES, check_orbits, references_note, static_note
 from .paths import path_coefficients
 from .sampling import (
@@ -97,6 +98,15 @@ class Orbit4DPipeline:
             self.scheduler.save_pretrained(temporary / "scheduler")
             (temporary / "pipeline.json").write_text(json.dumps(self.motion, indent=1))
         return folder
+
+    def to(self, device: str | torch.device) -> Orbit4DPipeline:
+        """Move the networks to a device, "cpu" or "cuda"; returns the pipeline. Clips come back on the CPU all the same.
+
+        The noise is drawn on the CPU, so a seed asks for the same clip everywhere; the last bits of the arithmetic differ.
+        """
+        torch.nn.Module.to(self.autoencoder, torch.device(device))
+        torch.nn.Module.to(self.denoiser, torch.device(device))
+        return self
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -305,11 +315,13 @@ class Orbit4DPipeline:
         a, s = path_coefficients(self.prediction, noise_level)
         noisy = a * latents + s * torch.randn(latents.shape, generator=generator)
         f = len(times)
-        z_s, z_t, *_ = self.denoiser.streams(noisy, torch.full((1, f), noise_level), branch.conditions)
+        device = self.denoiser.device
+        told = moved(branch.conditions, device)
+        z_s, z_t, *_ = self.denoiser.streams(noisy.to(device), torch.full((1, f), noise_level, device=device), told)
         assert z_t is not None
 
         def maps(z: Tensor) -> Tensor:
-            return z[0].transpose(1, 2).unflatten(-1, (self.denoiser.grid, self.denoiser.grid)).float()
+            return z[0].transpose(1, 2).unflatten(-1, (self.denoiser.grid, self.denoiser.grid)).float().cpu()
 
         return SpatioTemporalFeatures(z_s=maps(z_s), z_t=maps(z_t), cameras=cameras, times=times)
 

@@ -14,7 +14,7 @@ from ..clip import OrbitalClip
 from .autoencoder import RGBAAutoencoder, premultiply
 from .denoiser import Conditions, Denoiser, token_rays
 from .guidance import Guidance, guide
-from .machine import cpu_multiplies_bf16
+from .machine import chosen_dtype, moved
 from .schedulers import Schedule
 from .text import encode_text
 
@@ -106,14 +106,21 @@ def make_branch(
 
 
 def predict(denoiser: Denoiser, x: Tensor, t: float, branch: Branch) -> Tensor:
-    """The network's output (1, f, c, h, w) for frames x at one noise level; references ride along clean and are dropped."""
+    """The network's output (1, f, c, h, w) for frames x at one noise level; references ride along clean and are dropped.
+
+    The network may be on another device than x: what it is told is taken there, and the output back.
+    """
     levels = torch.full((1, x.shape[1]), t)
-    shown = 0 if branch.references is None else len(branch.references)
+    given, shown = x, 0
     if branch.references is not None:
-        x = torch.cat([branch.references.latents[None], x], dim=1)
+        shown = len(branch.references)
+        given = torch.cat([branch.references.latents[None], x], dim=1)
         levels = torch.cat([torch.zeros(1, shown), levels], dim=1)
-    with torch.autocast("cpu", torch.bfloat16, enabled=cpu_multiplies_bf16()):
-        output = denoiser(x, levels, branch.conditions).float()
+    device = denoiser.device
+    dtype = chosen_dtype("auto", device)
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        output = denoiser(given.to(device), levels.to(device), moved(branch.conditions, device))
+    output = output.float().to(x.device)
     return output[:, shown:]
 
 
