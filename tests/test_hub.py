@@ -63,6 +63,8 @@ def test_a_saved_model_draws_the_same(tmp_path: Path) -> None:
     assert scheduler_name(loaded.scheduler) == "unipc" and loaded.motion == pipe.motion
     options = {"prompt": "a fox", "steps": 2, "orbit": Orbit(frames=3), "progress": False}
     assert torch.equal(pipe(**options).rgb, loaded(**options).rgb)
+    loaded.save_pretrained(tmp_path / "again")
+    assert not any(str(tmp_path) in file.read_text() for file in (tmp_path / "again").rglob("*.json"))
     with pytest.raises(InputError, match="not empty"):
         pipe.save_pretrained(tmp_path / "m")
 

@@ -21,7 +21,7 @@ from ..files import atomic_folder, digest
 from .autoencoder import RGBAAutoencoder, decode_straight, premultiply
 from .denoiser import Denoiser
 from .guidance import Guidance
-from .hub import BUILT_IN, load_complete, model_folder, read_record, weight_files
+from .hub import BUILT_IN, PARTS, forget_path, load_complete, model_folder, read_record, weight_files
 from .machine import moved
 from .notes import MAX_REFERENCES, check_orbits, references_note, static_note
 from .paths import path_coefficients
@@ -95,6 +95,8 @@ class Orbit4DPipeline:
         with atomic_folder(folder) as temporary:
             self.autoencoder.save_pretrained(temporary / "autoencoder")
             self.denoiser.save_pretrained(temporary / "denoiser")
+            for part in PARTS:
+                forget_path(temporary / part)
             self.scheduler.save_pretrained(temporary / "scheduler")
             (temporary / "pipeline.json").write_text(json.dumps(self.motion, indent=1))
         return folder

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import atomic_folder, atomic_path
+from .hub import forget_path
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Tracker = Literal["none", "tensorboard", "wandb"]
@@ -253,5 +254,6 @@ def save_half(model: Any, values: dict[str, Tensor], folder: Path) -> None:
     """Write a diffusers model folder (config.json + fp16 safetensors) with the given weights; the model is left as it is."""
     with atomic_folder(folder) as temporary:
         with_weights(model, values).half().save_pretrained(temporary, safe_serialization=True, max_shard_size="14MB")
+        forget_path(temporary)
         for file in temporary.iterdir():  # safetensors writes files that only their owner can read
             file.chmod(0o644)
