@@ -114,8 +114,9 @@ def _parse_header(data: np.ndarray, path: Path) -> _Header:
             case ["property", kind, name] if kind in _TYPES and out.elements:
                 out.elements[-1].properties.append((name, _TYPES[kind]))
             case ["comment" | "obj_info", *_] | []:
-                said = line.partition(f"comment {UP_COMMENT}")[2].strip()
-                out.up = next((u for u in UPS if said == u), out.up)
+                for up in UPS:
+                    if line.strip() == f"comment {UP_COMMENT}{up}":
+                        out.up = up
             case _:
                 raise InputError(f"{path}: its PLY header has a line that cannot be read: {line.strip()!r:.60}")
     if out.order == "?":

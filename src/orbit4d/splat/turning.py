@@ -17,14 +17,14 @@ from .gaussians import Gaussians
 from .hexplane import quaternion_multiply
 from .spherical_harmonics import sh_basis
 
-Up = Literal["z", "y", "-y"]
+Up = Literal["z", "y", "y-down"]
 UPS: tuple[Up, ...] = get_args(Up)
 _WORLD_FROM: dict[Up, list[list[float]]] = {
     "z": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
     "y": [[1, 0, 0], [0, 0, -1], [0, 1, 0]],
-    "-y": [[-1, 0, 0], [0, 0, -1], [0, -1, 0]],
+    "y-down": [[-1, 0, 0], [0, 0, -1], [0, -1, 0]],
 }
-"""`-y` is `y` turned by 180 degrees about z: what programs that assume it do to a file when they load it."""
+"""`y-down` is `y` turned by 180 degrees about z: what programs that assume it do to a file when they load it."""
 _DIRECTIONS = 64
 
 
