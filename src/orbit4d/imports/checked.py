@@ -20,14 +20,16 @@ LOG_SCALE_RANGE = (-30.0, 14.0)
 
 
 def open_bytes(path: Path, *, kind: str) -> np.ndarray:
-    """The bytes of a file, mapped, not read. Raises InputError where there is none, or one that is too large or empty."""
+    """The bytes of a file. Raises InputError where there is none, or one that is too large or empty."""
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected {kind}")
     size = path.stat().st_size
     if not 0 < size <= MAX_FILE:
         raise InputError(f"{path}: holds {size} bytes, expected {kind} of at most {MAX_FILE >> 30} GiB")
     try:
-        return np.memmap(path, dtype=np.uint8, mode="r")
+        return np.fromfile(
+            path, dtype=np.uint8, count=size
+        )  # a mapped file that is cut off meanwhile would end the process
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check it, or write it again") from error
 
