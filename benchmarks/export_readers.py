@@ -33,7 +33,9 @@ from torch.nn import functional
 from orbit4d.clip import load_clip
 from orbit4d.export.by_suffix import export_scene
 from orbit4d.export.video import ALPHA_SUFFIXES, turntable
+from orbit4d.imports.ply import read_ply
 from orbit4d.imports.scenes import load_gaussians
+from orbit4d.imports.splat import LAYOUT, read_splat
 from orbit4d.splat.gaussians import Gaussians, Gaussians4D
 from orbit4d.splat.keyframes import Keyframes
 from orbit4d.splat.turning import turned, world_from
@@ -231,6 +233,26 @@ def check_glb(scene: Gaussians4D, folder: Path, tools: Path | None) -> dict[str,
     return rows
 
 
+def check_splat_import(scene: Gaussians4D, folder: Path, tools: Path) -> dict[str, float]:
+    """A `.splat` as splat-transform reads it (it makes a PLY of it) against our reader."""
+    g = scene.at(0.0).detach()
+    table = np.zeros(len(g), LAYOUT)
+    table["position"], table["scale"] = g.means.numpy(), g.log_scales.exp().numpy()
+    table["rgba"][:, :3] = (g.base_colors.clamp(0, 1) * 255).round().numpy()
+    table["rgba"][:, 3] = (g.logit_opacities.sigmoid() * 255).round().numpy()
+    table["rotation"] = (functional.normalize(g.quats, dim=-1) * 128 + 128).round().clamp(0, 255).numpy()
+    path = folder / "a.splat"
+    path.write_bytes(table.tobytes())
+    ours, theirs = read_splat(path), read_ply(splat_transform(tools, path, folder / "from_splat.ply"))
+    return {
+        "position": _far(ours.means, theirs.means),
+        "log_scale": _far(ours.log_scales, theirs.log_scales),
+        "opacity": _far(ours.logit_opacities.sigmoid(), theirs.logit_opacities.sigmoid()),
+        "rotation_deg": _turn(ours.quats, theirs.quats),
+        "colour": _far(ours.base_colors, theirs.base_colors),
+    }
+
+
 def check_4dgs(scene: Gaussians4D, folder: Path, frames: int) -> dict[str, Any]:
     from fourdgs.keyframe_delta_file import decode_indexed, decode_streamed, render_at
     from fourdgs.validate import validate
@@ -361,6 +383,8 @@ def main() -> None:
             "mp4": check_mp4(scene, folder, options.frames, options.size),
             "transforms_json": check_frames(scene, folder, options.frames, options.size),
         }
+        if tools:
+            report["splat_import, splat-transform against ours"] = check_splat_import(scene, folder, tools)
         if fourdgs:
             report["4dgs"] = check_4dgs(scene, folder, options.frames)
     write_report(options.out, report)

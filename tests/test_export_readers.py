@@ -144,6 +144,12 @@ def test_ply_and_glb_by_splat_transform(scene, tmp_path: Path, tools: Path) -> N
         assert row.pop("same extension object") and max(row.values()) < 1e-3
 
 
+def test_splat_as_splat_transform_reads_it(scene, tmp_path: Path, tools: Path) -> None:
+    """It takes a rotation's byte b as 2 b / 255 - 1, the first players as (b - 128) / 128: half a step apart."""
+    row = readers.check_splat_import(scene, tmp_path, tools)
+    assert row.pop("rotation_deg") < 1 and max(row.values()) < 1e-4
+
+
 def test_glb_by_khronos_validator(scene, tmp_path: Path, tools: Path) -> None:
     """No error but the names of the extension's attributes, which a validator from before the extension cannot know."""
     rows = readers.check_glb(scene, tmp_path, tools)["gltf-validator"]

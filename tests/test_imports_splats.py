@@ -153,10 +153,11 @@ XYZ = "property float x\nproperty float y\nproperty float z\n"
         (HEADER.format(n=1, properties="property uint packed_position\n").encode() + bytes(9), ["splat-transform"]),
         (HEADER.format(n=1, properties="property half x\n").encode() + bytes(9), ["property half x"]),
         (b"ply\nelement vertex 1\nproperty float x\nend_header\n" + bytes(9), ["names no known format"]),
+        (b"ply\ncomment orbit4d up w\nformat ascii 1.0\nend_header\n", ["axis that points up", "'w'"]),
         (b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\nhello\n", ["not numbers"]),
         (b"ply\nformat ascii 1.0\nelement face 1\nproperty float x\nend_header\n1\n", ["without an element"]),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_hostile_ply_is_one_line(content: bytes, words: list[str], tmp_path: Path) -> None:
     path = tmp_path / "bad.ply"

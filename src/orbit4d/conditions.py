@@ -29,8 +29,8 @@ VIDEO_MARGIN = 0.135
 """The same for the box of all of a video's frames: the mean of the training clips' front views, at any azimuth."""
 MAX_VIDEO_FRAMES = 5
 """Reference frames of a video: training shows two to five clean frames of one view, never more."""
-OUTLIERS = 0.005
-"""Share of Gaussians at either end that do not count for how large the object is."""
+FLOATING = 3.0
+"""Gaussians this many times farther from the middle than 95 % of them do not count for how large the object is."""
 FRAME_RADIUS = 2.0 * math.sin(math.radians(39.6 / 2)) * 0.95
 """Radius of the sphere that fills the standard orbit's frame: training assets are placed in it (`data.placement`)."""
 VISIBLE = 0.1
@@ -176,10 +176,11 @@ def _placed(gaussians: Gaussians, *, source: str) -> Gaussians:
     if not bool(seen.any()):
         raise InputError(f"--static: {source} shows no object: its Gaussians are all but transparent; check the file")
     points, reach = gaussians.means[seen], 2 * gaussians.log_scales[seen].amax(dim=1).exp()
-    ranks = [max(1, round(share * len(points))) for share in (OUTLIERS, 1 - OUTLIERS)]
-    low, high = (points.kthvalue(rank, dim=0).values for rank in ranks)
-    centre = (low + high) / 2
-    radius = float(((points - centre).norm(dim=-1) + reach).kthvalue(ranks[1]).values)
+    centre = points.median(dim=0).values
+    distance = (points - centre).norm(dim=-1) + reach
+    near = distance <= FLOATING * distance.kthvalue(max(1, round(0.95 * len(points)))).values
+    centre = (points[near].amin(dim=0) + points[near].amax(dim=0)) / 2
+    radius = float(((points - centre).norm(dim=-1) + reach)[near].max())
     scale = FRAME_RADIUS / max(radius, 1e-9)
     means = (gaussians.means - centre) * scale
     if not bool(torch.isfinite(means).all()):

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..splat.gaussians import Gaussians
-from ..splat.turning import UPS, Up, turned, world_from
+from ..splat.turning import Up, check_up, turned, world_from
 from .checked import check_count, checked, open_bytes
 
 UP_COMMENT = "orbit4d up "
@@ -114,9 +114,10 @@ def _parse_header(data: np.ndarray, path: Path) -> _Header:
             case ["property", kind, name] if kind in _TYPES and out.elements:
                 out.elements[-1].properties.append((name, _TYPES[kind]))
             case ["comment" | "obj_info", *_] | []:
-                for up in UPS:
-                    if line.strip() == f"comment {UP_COMMENT}{up}":
-                        out.up = up
+                if line.startswith(f"comment {UP_COMMENT}"):
+                    out.up = check_up(
+                        line.removeprefix(f"comment {UP_COMMENT}").strip(), argument=f"{path}: its header"
+                    )
             case _:
                 raise InputError(f"{path}: its PLY header has a line that cannot be read: {line.strip()!r:.60}")
     if out.order == "?":
