@@ -218,6 +218,14 @@ def check_glb(scene: Gaussians4D, folder: Path, tools: Path | None) -> dict[str,
             source = export_scene(scene, folder / "b.ply", time=0.5, up=up)
             other = splat_transform(tools, source, folder / "b.glb", *actions)
             rows[f"splat-transform's GLB of our PLY, up {up}"] = _glb_difference(document, read, other)
+        mine, truth = load_gaussians(other).canonical, scene.at(0.5).detach()
+        rows["our reader on splat-transform's GLB"] = {
+            "position": _far(mine.means, truth.means),
+            "rotation_deg": _turn(mine.quats, functional.normalize(truth.quats, dim=-1)),
+            "scale": _far(mine.log_scales.exp(), truth.log_scales.exp()),
+            "opacity": _far(mine.logit_opacities.sigmoid(), truth.logit_opacities.sigmoid()),
+            "spherical_harmonics": _far(mine.sh, truth.sh),
+        }
         rows["gltf-validator on splat-transform's GLB"] = validate_gltf(tools, other)["as_written"]
     if _installed("fourdgs"):
         from fourdgs import from_gltf

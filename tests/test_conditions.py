@@ -16,6 +16,7 @@ from torch import Tensor
 from orbit4d.clip import with_foreground
 from orbit4d.conditions import MARGIN, centred, check_conditions, is_gaussians, load_condition_image
 from orbit4d.errors import InputError
+from orbit4d.export.glb import write_glb
 from orbit4d.export.ply import write_ply
 from orbit4d.foreground import cut_out
 from orbit4d.imports.ply import read_ply
@@ -216,17 +217,23 @@ def _upright_ball(up: str, path: Path, *, scale: float = 7.0, offset: float = 30
         table["rotation"] = (torch.nn.functional.normalize(g.quats, dim=-1) * 127 + 128).numpy()
         path.write_bytes(table.tobytes())
         return path
-    return save_scene(Gaussians4D(canonical=g), path)
+    return write_glb(g, path) if path.suffix == ".glb" else save_scene(Gaussians4D(canonical=g), path)
 
 
 @pytest.mark.parametrize(
     ("name", "up", "told"),
-    [("a.ply", "y-down", None), ("a.ply", "z", None), ("a.splat", "y", "y"), ("scene.safetensors", "z", None)],
+    [
+        ("a.ply", "y-down", None),
+        ("a.ply", "z", None),
+        ("a.splat", "y", "y"),
+        ("scene.safetensors", "z", None),
+        ("a.glb", "z", None),
+    ],
 )
 def test_gaussians_are_a_static_condition(tmp_path: Path, name: str, up: str, told: str | None) -> None:
     """Placed as training assets are, whatever their units and origin: centred, filling the frame, upright."""
     path = _upright_ball(up, tmp_path / name)
-    assert is_gaussians(path)
+    assert is_gaussians(path) or path.suffix == ".glb"
     clip = load_static(path.parent if name == "scene.safetensors" else path, up=told)
     assert len(clip) == 24 and clip.rgb.shape[-1] == 128 and bool((clip.times == 0).all())
     covered = (clip.alpha[:, 0] > 0.5).float()

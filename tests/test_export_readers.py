@@ -142,6 +142,7 @@ def test_ply_and_glb_by_splat_transform(scene, tmp_path: Path, tools: Path) -> N
     for up in ("y-down", "z"):
         row = rows[f"splat-transform's GLB of our PLY, up {up}"]
         assert row.pop("same extension object") and max(row.values()) < 1e-3
+    assert max(rows["our reader on splat-transform's GLB"].values()) < 1e-3
 
 
 def test_splat_as_splat_transform_reads_it(scene, tmp_path: Path, tools: Path) -> None:

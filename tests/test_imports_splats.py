@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,10 @@ from plyfile import PlyData, PlyElement
 from orbit4d.cli import main
 from orbit4d.errors import InputError
 from orbit4d.export.by_suffix import export_scene
+from orbit4d.export.glb import write_glb
 from orbit4d.export.ply import write_ply, write_ply_sequence
 from orbit4d.imports import checked
+from orbit4d.imports.glb import EXTENSION, read_glb
 from orbit4d.imports.ply import read_ply
 from orbit4d.imports.scenes import load_gaussians, read_sequence
 from orbit4d.imports.splat import LAYOUT, read_splat
@@ -245,6 +249,81 @@ def test_hostile_splat_is_one_line(ball: Gaussians, tmp_path: Path, monkeypatch:
     one_line(error, "1920 bytes")
 
 
+# --- glTF
+
+
+@ROUND_TRIPS
+@given(g=gaussians())
+def test_glb_round_trip(g: Gaussians, tmp_path: Path) -> None:
+    back = load_gaussians(write_glb(g, tmp_path / "a.glb")).canonical
+    torch.testing.assert_close(back.means, g.means)
+    torch.testing.assert_close(back.log_scales, g.log_scales, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(back.logit_opacities.sigmoid(), g.logit_opacities.sigmoid(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(back.sh, g.sh, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        covariances(back), covariances(g), rtol=1e-3, atol=1e-5 * float(covariances(g).abs().max())
+    )
+
+
+def changed_glb(source: Path, out: Path, change) -> Path:
+    """The file with its JSON changed by `change`, a function of the document."""
+    data = source.read_bytes()
+    size = struct.unpack_from("<I", data, 12)[0]
+    document = json.loads(data[20 : 20 + size])
+    change(document)
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    head = struct.pack("<4sIII4s", b"glTF", 2, len(data) - size + len(text), len(text), b"JSON")
+    out.write_bytes(head + text + data[20 + size :])
+    return out
+
+
+def test_glb_nodes_place_their_gaussians(ball: Gaussians, tmp_path: Path) -> None:
+    """A quarter turn about glTF's y (our z), twice the size, moved up; a child moved along what was x."""
+    source, half = write_glb(ball, tmp_path / "a.glb"), 0.5**0.5
+
+    def change(document: dict) -> None:
+        parent = {"rotation": [0, half, 0, half], "scale": [2, 2, 2], "translation": [0, 5, 0], "children": [1]}
+        document["nodes"] = [parent, {"mesh": 0, "translation": [1, 0, 0]}]
+
+    g = read_glb(changed_glb(source, tmp_path / "b.glb", change))
+    quarter = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    moved = Gaussians(**{**vars(ball), "means": ball.means + torch.tensor([1.0, 0, 0])})
+    expected = turned(moved, quarter)
+    torch.testing.assert_close(g.means, 2 * expected.means + torch.tensor([0, 0, 5.0]), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(covariances(g), 4 * covariances(expected), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(g.sh, expected.sh, atol=1e-5, rtol=1e-5)
+
+
+def _primitive(document: dict) -> dict:
+    return document["meshes"][0]["primitives"][0]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d["nodes"][0].update(scale=[1, 2, 1]), ["stretches"]),
+        (lambda d: d["nodes"][0].update(scale=[-1, 1, 1]), ["mirrors"]),
+        (lambda d: d["nodes"][0].update(children=[0]), ["circle"]),
+        (lambda d: d["nodes"][0].update(rotation="up"), ["not valid"]),
+        (lambda d: _primitive(d)["extensions"][EXTENSION].update(colorSpace="lin_rec709_display"), ["colorSpace"]),
+        (lambda d: _primitive(d)["extensions"][EXTENSION].update(kernel="box"), ["kernel", "'box'"]),
+        (lambda d: _primitive(d)["attributes"].pop(f"{EXTENSION}:SCALE"), ["not valid", "SCALE"]),
+        (lambda d: _primitive(d)["attributes"].pop(f"{EXTENSION}:SH_DEGREE_1_COEF_2"), ["not valid", "COEF_2"]),
+        (lambda d: _primitive(d).pop("extensions"), ["found none"]),
+        (lambda d: d["accessors"][1].update(count=10**9), ["accessor"]),
+        (lambda d: d["accessors"][0].update(count=50), ["not valid", "shape"]),
+        (lambda d: _primitive(d)["attributes"].update({f"{EXTENSION}:OPACITY": 0}), ["accessor 0"]),
+    ],
+    ids=range(12),
+)
+def test_hostile_glb_is_one_line(change, words: list[str], ball: Gaussians, tmp_path: Path) -> None:
+    source = write_glb(ball, tmp_path / "a.glb")
+    with pytest.raises(InputError) as error:
+        load_gaussians(changed_glb(source, tmp_path / "bad.glb", change))
+    one_line(error, "bad.glb", *words)
+
+
 # --- axes
 
 
@@ -347,7 +426,7 @@ def test_sequences_that_do_not_belong_together(ball: Gaussians, tmp_path: Path) 
 # --- any of them as IN
 
 
-@pytest.mark.parametrize("kind", ["a.ply", "a.splat", "seq", "scene.safetensors", "folder"])
+@pytest.mark.parametrize("kind", ["a.ply", "a.splat", "a.glb", "seq", "scene.safetensors", "folder"])
 def test_export_takes_them_all(ball: Gaussians, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     still = Gaussians(**{**vars(ball), "sh": ball.sh[:, :1]})
     source = tmp_path / kind
@@ -356,6 +435,8 @@ def test_export_takes_them_all(ball: Gaussians, kind: str, tmp_path: Path, capsy
             write_ply(still, source)
         case "a.splat":
             source.write_bytes(as_splat(still).tobytes())
+        case "a.glb":
+            write_glb(still, source)
         case "seq":
             write_ply_sequence(Gaussians4D(canonical=still), source, frames=3)
         case "folder":

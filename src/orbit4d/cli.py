@@ -295,7 +295,8 @@ def export(
       orbit4d export captured.ply captured.html --source-up y-down
 
     Args:
-        scene: scene.safetensors or the folder it lies in, a 3DGS .ply, a .splat, or a folder of one .ply per time.
+        scene: scene.safetensors or the folder it lies in, a 3DGS .ply, a .splat, a .glb of Gaussians, or a folder of
+            one .ply per time.
         out: What to write; its suffix decides. None is a folder of PLY files.
         frames: Times in the result.
         size: Side of a video's frames in pixels.

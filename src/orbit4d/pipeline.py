@@ -287,6 +287,10 @@ def load_static(path: str | Path, *, up: str | None = None) -> OrbitalClip:
     path = Path(path)
     if path.suffix.lower() in (".glb", ".gltf"):
         from .data.render import render_clip
+        from .imports.glb import has_gaussians
+
+        if has_gaussians(path):
+            return load_condition_gaussians(path)
 
         return render_clip(path, trajectory="static", frames=24, size=128)
     if is_gaussians(path):

@@ -11,6 +11,7 @@ from ..splat.io import load_scene
 from ..splat.keyframes import Keyframes
 from ..splat.turning import Up
 from .checked import MAX_GAUSSIANS
+from .glb import read_glb
 from .ply import read_ply
 from .splat import read_splat
 
@@ -19,14 +20,16 @@ MAX_FRAMES = 1024
 MAX_VALUES = 2**29
 """Numbers of a whole sequence (2 GiB)."""
 STATIC_SUFFIXES = (".ply", ".splat")
+GLTF_SUFFIXES = (".glb", ".gltf")
 
 
 def load_gaussians(path: str | Path, *, up: Up | None = None) -> Gaussians4D:
     """The scene of a file or folder, in world axes.
 
-    One of: a scene of ours (`scene.safetensors`, or the folder that holds it), a 3DGS `.ply`, a `.splat`, a folder of one
-    `.ply` a time (times spread evenly over [0, 1] in the order of the numbers in their names).
-    `up`: the axis that points up in the file; None is what the file says, else z. Scenes of ours are z up.
+    One of: a scene of ours (`scene.safetensors`, or the folder that holds it), a 3DGS `.ply`, a `.splat`, a `.glb` or `.gltf`
+    with KHR_gaussian_splatting, a folder of one `.ply` a time (times spread evenly over [0, 1] in the order of the numbers
+    in their names).
+    `up`: the axis that points up in the file; None is what the file says, else z. Scenes of ours are z up, glTF is y up.
     Raises InputError, one line, for anything else.
     """
     path = Path(path)
@@ -36,10 +39,14 @@ def load_gaussians(path: str | Path, *, up: Up | None = None) -> Gaussians4D:
     if suffix in STATIC_SUFFIXES and not path.is_dir():
         read = read_ply if suffix == ".ply" else read_splat
         return Gaussians4D(canonical=read(path, up=up))
+    if suffix in GLTF_SUFFIXES and not path.is_dir():
+        if up not in (None, "y"):
+            raise InputError(f"{path}: glTF is y up by its rules, got {up}; leave the option out")
+        return Gaussians4D(canonical=read_glb(path))
     file = path / SCENE_FILE if path.is_dir() else path
     if file.suffix.lower() != ".safetensors" and file.is_file():
         raise InputError(
-            f"{path}: expected scene.safetensors, .ply, .splat, or a folder of one .ply a time, got "
+            f"{path}: expected scene.safetensors, .ply, .splat, .glb, or a folder of one .ply a time, got "
             f"{file.suffix or 'a file without suffix'!r}"
         )
     scene = load_scene(file)
