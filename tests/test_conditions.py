@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import sphere_clip
@@ -12,9 +14,17 @@ from PIL import Image
 from torch import Tensor
 
 from orbit4d.clip import with_foreground
-from orbit4d.conditions import MARGIN, centred, load_condition_image
+from orbit4d.conditions import MARGIN, centred, check_conditions, is_gaussians, load_condition_image
 from orbit4d.errors import InputError
+from orbit4d.export.glb import write_glb
+from orbit4d.export.ply import write_ply
 from orbit4d.foreground import cut_out
+from orbit4d.imports.ply import read_ply
+from orbit4d.imports.splat import LAYOUT
+from orbit4d.pipeline import load_static
+from orbit4d.splat.gaussians import SH_C0, Gaussians, Gaussians4D
+from orbit4d.splat.io import save_scene
+from orbit4d.splat.turning import turned, world_from
 
 
 def _disc(*, height: int = 90, width: int = 120, centre: tuple[float, float] = (40, 70), radius: float = 25) -> Tensor:
@@ -180,3 +190,77 @@ def test_cat_statue(data_dir: Path, tmp_path: Path) -> None:
     keyed = load_condition_image(tmp_path / "cat.jpg", size=128)
     a, b = ours[3] > 0.5, keyed[3] > 0.5
     assert float((a & b).sum() / (a | b).sum()) > 0.93
+
+
+def _upright_ball(up: str, path: Path, *, scale: float = 7.0, offset: float = 30.0) -> Path:
+    """A ball far from the origin with a red cap at its top, and a few Gaussians far away, in a file whose `up` is up."""
+    generator = torch.Generator().manual_seed(4)
+    points = torch.nn.functional.normalize(torch.randn(2000, 3, generator=generator), dim=-1)
+    red = (points[:, 2:] > 0.5).float()
+    colour = red * torch.tensor([1.0, 0.1, 0.1]) + (1 - red) * torch.tensor([0.1, 0.2, 1.0])
+    means = scale * points + offset
+    means[:4] += 40 * scale  # floaters
+    g = Gaussians(
+        means=means,
+        quats=torch.tensor([[1.0, 0, 0, 0]]).repeat(2000, 1),
+        log_scales=torch.full((2000, 3), math.log(0.06 * scale)),
+        logit_opacities=torch.full((2000,), 4.0),
+        sh=((colour - 0.5) / SH_C0)[:, None],
+    )
+    if path.suffix == ".ply":
+        return write_ply(g, path, up=up)  # type: ignore[arg-type]
+    if path.suffix == ".splat":
+        table = np.zeros(2000, LAYOUT)
+        g = turned(g, world_from(up).T)  # type: ignore[arg-type]
+        table["position"], table["scale"] = g.means.numpy(), g.log_scales.exp().numpy()
+        table["rgba"][:, :3], table["rgba"][:, 3] = (colour * 255).numpy(), 250
+        table["rotation"] = (torch.nn.functional.normalize(g.quats, dim=-1) * 127 + 128).numpy()
+        path.write_bytes(table.tobytes())
+        return path
+    return write_glb(g, path) if path.suffix == ".glb" else save_scene(Gaussians4D(canonical=g), path)
+
+
+@pytest.mark.parametrize(
+    ("name", "up", "told"),
+    [
+        ("a.ply", "y-down", None),
+        ("a.ply", "z", None),
+        ("a.splat", "y", "y"),
+        ("scene.safetensors", "z", None),
+        ("a.glb", "z", None),
+    ],
+)
+def test_gaussians_are_a_static_condition(tmp_path: Path, name: str, up: str, told: str | None) -> None:
+    """Placed as training assets are, whatever their units and origin: centred, filling the frame, upright."""
+    path = _upright_ball(up, tmp_path / name)
+    assert is_gaussians(path) or path.suffix == ".glb"
+    clip = load_static(path.parent if name == "scene.safetensors" else path, up=told)
+    assert len(clip) == 24 and clip.rgb.shape[-1] == 128 and bool((clip.times == 0).all())
+    covered = (clip.alpha[:, 0] > 0.5).float()
+    rows, columns = covered.mean(dim=(0, 2)), covered.mean(dim=(0, 1))
+    for share in (rows, columns):
+        inside = (share > 0).nonzero().flatten()
+        assert 2 <= int(inside[0]) <= 14 and 113 <= int(inside[-1]) <= 125  # nearly fills it, never leaves it
+        centre = float((share * torch.arange(128)).sum() / share.sum())
+        assert centre == pytest.approx(63.5, abs=2)
+    top, middle = clip.rgb[:, :, 20:26, 60:68].mean(dim=(0, 2, 3)), clip.rgb[:, :, 80:90, 60:68].mean(dim=(0, 2, 3))
+    assert top[0] > 0.7 > 0.4 > top[2] and middle[2] > 0.7 > 0.4 > middle[0]
+
+
+def test_gaussians_that_show_nothing(tmp_path: Path) -> None:
+    g = read_ply(_upright_ball("z", tmp_path / "a.ply"))
+    g.logit_opacities -= 30
+    with pytest.raises(InputError, match="all but transparent") as caught:
+        load_static(write_ply(g, tmp_path / "a.ply"))
+    assert "a.ply" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_axis_of_a_static_condition_needs_gaussians(tmp_path: Path) -> None:
+    told = {"prompt": None, "image": None, "video": None, "mask": None, "motion": None, "azimuth": None}
+    with pytest.raises(InputError, match="--static-up"):
+        check_conditions(**{**told, "prompt": "a fox"}, static=None, static_up="y")
+    with pytest.raises(InputError, match="--static-up"):
+        check_conditions(**told, static=tmp_path / "statue.glb", static_up="y")
+    check_conditions(**told, static=tmp_path / "statue.splat", static_up="y")
+    with pytest.raises(InputError, match="--static-up: expected the axis"):
+        load_static(_upright_ball("z", tmp_path / "a.ply"), up="x")

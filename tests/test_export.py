@@ -14,8 +14,9 @@ from plyfile import PlyData
 from orbit4d.errors import InputError
 from orbit4d.export.home import Home, home_view
 from orbit4d.export.html import decode_payload, encode_payload, write_html
-from orbit4d.export.ply import read_ply, write_ply, write_ply_sequence
+from orbit4d.export.ply import write_ply, write_ply_sequence
 from orbit4d.export.video import render_turntable, write_video
+from orbit4d.imports.ply import read_ply
 from orbit4d.splat.gaussians import Gaussians, Gaussians4D
 
 
@@ -95,7 +96,7 @@ def test_damaged_ply_is_one_clear_line(content, tmp_path):
 
 def test_ply_with_values_that_are_not_finite(scene, tmp_path):
     scene.canonical.means[3, 1] = float("nan")
-    with pytest.raises(InputError, match="means holds values that are not finite"):
+    with pytest.raises(InputError, match="Gaussian 3 has a position of"):
         read_ply(write_ply(scene.canonical, tmp_path / "a.ply"))
     with pytest.raises(InputError, match="not finite at keyframe 0"):
         write_html(scene, tmp_path / "a.html")

@@ -13,7 +13,7 @@ import pytest
 import orbit4d
 
 PACKAGE = Path(orbit4d.__file__).parent
-FLOW = ("assets", "data", "diffusion", "transfer", "splat", "export", "viewer", "evaluate")
+FLOW = ("assets", "data", "diffusion", "transfer", "splat", "imports", "export", "viewer", "evaluate")
 """Folders in the order of the data: each may import those before it."""
 SHARED = (
     "errors",

@@ -47,7 +47,8 @@ def generate(
     video: Annotated[Path | None, arg(metavar="VIDEO_OR_FOLDER_OR_CLIP")] = None,
     mask: Annotated[Path | None, arg(metavar="FILE_OR_FOLDER")] = None,
     azimuth: OptionalNumber = None,
-    static: Annotated[Path | None, arg(metavar="GLB_OR_CLIP")] = None,
+    static: Annotated[Path | None, arg(metavar="GLB_OR_SPLATS_OR_CLIP")] = None,
+    static_up: Literal["z", "y", "y-down"] | None = None,
     motion: OptionalNumber = None,
     guidance_scale: float = 2.0,
     guidance_3d: float = 0.5,
@@ -82,7 +83,9 @@ def generate(
         mask: Black and white picture (or video, folder) of the same size, white on the object, where the background is not
             uniform.
         azimuth: Where image or video was taken from, in degrees around the object; 0 is its front.
-        static: A GLB (its pose at time 0) or a clip of a static orbit: the object that is to move.
+        static: A GLB (its pose at time 0), Gaussians (.ply, .splat, scene.safetensors) or a clip of a static orbit: the
+            object that is to move.
+        static_up: Axis that points up in the Gaussians of --static, where the file does not say; z when absent.
         motion: Amount of motion, 0 (least) to 1 (most); the model decides when absent.
         guidance_scale: Classifier-free guidance; 1 is none, more follows the conditions more closely.
         guidance_3d: Weight of the 3D-aware guidance term; 0 is none.
@@ -106,6 +109,7 @@ def generate(
         mask=mask,
         azimuth=azimuth,
         static=static,
+        static_up=static_up,
         motion=motion,
         guidance_scale=guidance_scale,
         guidance_3d=guidance_3d,
@@ -269,24 +273,42 @@ def evaluate(
 
 
 def export(
-    scene: Positional[Scene], out: Annotated[Positional[Path], arg(metavar="OUT")], /, frames: int = 24, size: int = 256
+    scene: Annotated[Positional[Path], arg(metavar="IN")],
+    out: Annotated[Positional[Path], arg(metavar="OUT")],
+    /,
+    frames: int = 24,
+    size: int = 256,
+    time: float = 0.0,
+    transparent: Annotated[FlagCreatePairsOff[bool], arg()] = False,
+    up: Literal["z", "y", "y-down"] = "z",
+    source_up: Literal["z", "y", "y-down"] | None = None,
 ) -> None:
-    """Write a scene for other programs: a page that plays, a turntable video, or a folder of PLY files.
+    """Write a scene for other programs: a page that plays, a video, Gaussians in open formats, frames with cameras.
 
     For example:
-      orbit4d export out/fox/scene.safetensors fox.html
-      orbit4d export out/fox/scene.safetensors fox.mp4 --frames 48 --size 512
-      orbit4d export out/fox/scene.safetensors fox_ply          one 3DGS PLY per time
+      orbit4d export out/fox fox.html                       plays in any browser
+      orbit4d export out/fox fox.webp --transparent         turntable; also .mp4, .gif, .webm, .mov
+      orbit4d export out/fox fox_ply --up y-down                one 3DGS PLY per time, upright in SuperSplat
+      orbit4d export out/fox fox.glb --time 0.5             one moment, KHR_gaussian_splatting; also .ply
+      orbit4d export out/fox fox.4dgs                       motion in the 4dgs container
+      orbit4d export out/fox fox_frames/transforms.json     RGBA frames and cameras, as `reconstruct` reads them
+      orbit4d export captured.ply captured.html --source-up y-down
 
     Args:
-        scene: scene.safetensors, or the folder it lies in.
-        out: What to write; its suffix decides: .html, .mp4, .gif, .webp, or none for a folder of PLY files.
+        scene: scene.safetensors or the folder it lies in, a 3DGS .ply, a .splat, a .glb of Gaussians, or a folder of
+            one .ply per time.
+        out: What to write; its suffix decides. None is a folder of PLY files.
         frames: Times in the result.
-        size: Side of the video in pixels.
+        size: Side of a video's frames in pixels.
+        time: The moment that .glb and .ply hold, 0 to 1.
+        transparent: Leave a video's background empty (.webp, .webm, .mov; in .gif a pixel is empty or not).
+        up: Axis that points up in PLY files; SuperSplat and most web viewers expect y-down, Blender z.
+        source_up: Axis that points up in IN, where it does not say; captures are mostly y-down, ours say z.
     """
     from .export.by_suffix import export_scene
 
-    export_scene(scene, out, frames=frames, size=size)
+    values = {"frames": frames, "size": size, "time": time, "transparent": transparent, "up": up}
+    export_scene(scene, out, **values, source_up=source_up)
     print(f"wrote {out}")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +18,9 @@ from .foreground import cut_out, cut_out_all, without_specks
 from .images import limited, load_rgba
 from .videos import Video, is_picture, limited_bytes, read_video, thinned
 
+if TYPE_CHECKING:
+    from .splat.gaussians import Gaussians
+
 WORKING_SIDE = 512
 """Images are cut out at this size at most: enough for conditions of a few hundred pixels."""
 MARGIN = 0.17
@@ -24,6 +29,10 @@ VIDEO_MARGIN = 0.135
 """The same for the box of all of a video's frames: the mean of the training clips' front views, at any azimuth."""
 MAX_VIDEO_FRAMES = 5
 """Reference frames of a video: training shows two to five clean frames of one view, never more."""
+FLOATING = 3.0
+"""Gaussians this many times farther from the middle than 95 % of them do not count for how large the object is."""
+FRAME_RADIUS = 2.0 * math.sin(math.radians(39.6 / 2)) * 0.95
+"""Radius of the sphere that fills the standard orbit's frame: training assets are placed in it (`data.placement`)."""
 VISIBLE = 0.1
 """Alpha above which a pixel counts for the object's bounding box."""
 
@@ -132,6 +141,53 @@ def load_condition_video(
     return OrbitalClip(rgb=rgba[:, :3], alpha=rgba[:, 3:], cameras=camera, times=video.times[picked])
 
 
+def is_gaussians(path: Path) -> bool:
+    """Whether `path` names Gaussians rather than a clip: a `.ply`, a `.splat`, or a scene of ours."""
+    scene = path / "scene.safetensors"
+    return path.suffix.lower() in (".ply", ".splat", ".safetensors") or (not _is_clip(path) and scene.is_file())
+
+
+def load_condition_gaussians(path: str | Path, *, up: str | None = None, size: int = 128) -> OrbitalClip:
+    """A static orbit of Gaussians: of a `.ply`, a `.splat`, or a scene of ours at time 0.
+
+    They are placed as a rendered asset is: the sphere around what is visible, without the few Gaussians far off that
+    captures have, is centred and fills the frame of the standard orbit (24 views of `size` pixels).
+    `up`: the axis that points up in the file; None is what it says, else z. Raises InputError for bad files.
+    """
+    from .imports.scenes import load_gaussians
+    from .splat.rasterize import render
+    from .splat.turning import check_up
+
+    scene = load_gaussians(path, up=None if up is None else check_up(up, argument="--static-up"))
+    with torch.no_grad():
+        gaussians = _placed(scene.at(0.0).detach(), source=str(path))
+        cameras = Orbit().cameras(size)
+        seen = render(gaussians, cameras)
+    if not bool((seen.alpha > 0.5).any()):
+        raise InputError(f"--static: {path} shows no object: its Gaussians are all but transparent; check the file")
+    rgb, alpha = seen.rgb / seen.alpha.clamp_min(1e-4), seen.alpha.clamp(0, 1)
+    times = torch.zeros(len(cameras))
+    return OrbitalClip(rgb=rgb.clamp(0, 1) * (alpha > 1e-4), alpha=alpha, cameras=cameras, times=times)
+
+
+def _placed(gaussians: Gaussians, *, source: str) -> Gaussians:
+    """Moved and scaled so that what is visible fills the standard orbit's frame as training assets do."""
+    seen = gaussians.logit_opacities.sigmoid() > VISIBLE
+    if not bool(seen.any()):
+        raise InputError(f"--static: {source} shows no object: its Gaussians are all but transparent; check the file")
+    points, reach = gaussians.means[seen], 2 * gaussians.log_scales[seen].amax(dim=1).exp()
+    centre = points.median(dim=0).values
+    distance = (points - centre).norm(dim=-1) + reach
+    near = distance <= FLOATING * distance.kthvalue(max(1, round(0.95 * len(points)))).values
+    centre = (points[near].amin(dim=0) + points[near].amax(dim=0)) / 2
+    radius = float(((points - centre).norm(dim=-1) + reach)[near].max())
+    scale = FRAME_RADIUS / max(radius, 1e-9)
+    means = (gaussians.means - centre) * scale
+    if not bool(torch.isfinite(means).all()):
+        raise InputError(f"--static: {source} spans nothing that can be shown (radius {radius:.3g}); check the file")
+    return replace(gaussians, means=means, log_scales=gaussians.log_scales + math.log(scale))
+
+
 def check_conditions(
     *,
     prompt: str | None,
@@ -141,6 +197,7 @@ def check_conditions(
     static: str | Path | None,
     motion: float | None,
     azimuth: float | None,
+    static_up: str | None = None,
 ) -> None:
     """Raises InputError, naming the options, for conditions that cannot be used or do not go together."""
     given = {"--image": image, "--video": video, "--static": static}
@@ -153,6 +210,8 @@ def check_conditions(
         raise InputError(f"{' and '.join(shown)}: give one of them; each combines with --prompt and --motion")
     if mask is not None and image is None and video is None:
         raise InputError("--mask: it marks the foreground of --image or --video, which is missing")
+    if static_up is not None and (static is None or not is_gaussians(Path(static))):
+        raise InputError("--static-up: it says which axis points up in the Gaussians of --static (.ply or .splat)")
     if motion is not None and not 0 <= motion <= 1:
         raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
     if azimuth is not None and image is None and video is None:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from .clip import OrbitalClip, join_clips, load_clip, moment_of, save_clip, with_foreground
-from .conditions import check_conditions, load_condition_image, load_condition_video
+from .conditions import (
+    check_conditions,
+    is_gaussians,
+    load_condition_gaussians,
+    load_condition_image,
+    load_condition_video,
+)
 from .diffusion.notes import check_orbits
 from .errors import InputError
 from .files import ensure_writable_parent
@@ -50,6 +56,7 @@ def generate(
     mask: str | Path | None = None,
     azimuth: float | None = None,
     static: str | Path | None = None,
+    static_up: str | None = None,
     motion: float | None = None,
     guidance_scale: float = 2.0,
     guidance_3d: float = 0.5,
@@ -73,7 +80,8 @@ def generate(
             of the motion (`conditions.load_condition_video`). mask: their foreground, where they do not tell.
         azimuth: degrees around the object, from its front, where image or video was taken; None: the front, or the
             camera of a clip.
-        static: a GLB (its pose at time 0 is used) or a clip argument of a static orbit.
+        static: a GLB (its pose at time 0 is used), Gaussians (`.ply`, `.splat`, a scene of ours at time 0) or a clip argument
+            of a static orbit. static_up: the axis that points up in the Gaussians' file: z, y, y-down; None: what it says, else z.
         motion: amount of motion as a quantile in [0, 1] of the training set's; None leaves it to the model.
         guidance_scale: diffusers convention, 1 = none. guidance_3d: weight of the 3D-aware term.
         seed: the same seed on the same machine gives the same result.
@@ -89,7 +97,16 @@ def generate(
     Returns: the report, as written to report.json. Raises InputError for bad input, before anything is computed.
     """
     # 1. Inputs
-    check_conditions(prompt=prompt, image=image, video=video, mask=mask, static=static, motion=motion, azimuth=azimuth)
+    check_conditions(
+        prompt=prompt,
+        image=image,
+        video=video,
+        mask=mask,
+        static=static,
+        static_up=static_up,
+        motion=motion,
+        azimuth=azimuth,
+    )
     _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
     check_orbits(orbits, shared_frames)
     if size not in SIZES:
@@ -101,7 +118,7 @@ def generate(
         with timer("conditions"):
             reference = None if image is None else load_condition_image(image, mask=mask)
             filmed = None if video is None else load_condition_video(video, mask=mask, azimuth=azimuth)
-            static_clip = None if static is None else load_static(static)
+            static_clip = None if static is None else load_static(static, up=static_up)
 
         # 3. Sample the orbital clip, and a static orbit of the same object
         with timer("load_model"):
@@ -262,16 +279,22 @@ def render_asset(
     return clip
 
 
-def load_static(path: str | Path) -> OrbitalClip:
-    """A static orbit from a GLB (its pose at time 0, rendered) or from a clip argument, whose frames show one moment.
+def load_static(path: str | Path, *, up: str | None = None) -> OrbitalClip:
+    """A static orbit from a GLB or Gaussians (at time 0, rendered) or from a clip argument, whose frames show one moment.
 
     Raises InputError for bad files and for clips in which time passes.
     """
     path = Path(path)
     if path.suffix.lower() in (".glb", ".gltf"):
         from .data.render import render_clip
+        from .imports.glb import has_gaussians
+
+        if has_gaussians(path):
+            return load_condition_gaussians(path)
 
         return render_clip(path, trajectory="static", frames=24, size=128)
+    if is_gaussians(path):
+        return load_condition_gaussians(path, up=up)
     clip = load_clip(path, static=True)
     moment_of(clip, argument=f"--static: {path}")
     return replace(clip, times=torch.zeros_like(clip.times))

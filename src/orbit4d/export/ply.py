@@ -10,15 +10,18 @@ from plyfile import PlyData, PlyElement
 
 from ..errors import InputError
 from ..files import atomic_folder, atomic_path
+from ..imports.ply import UP_COMMENT
 from ..splat.gaussians import Gaussians, Gaussians4D
+from ..splat.turning import Up, turned, world_from
 
-MAX_FILE = 2 * 2**30
 
+def write_ply(gaussians: Gaussians, path: str | Path, *, up: Up = "z") -> Path:
+    """Write one set: x y z, normals (zero), f_dc, f_rest (channel-major), opacity (logit), scale (log), rot (wxyz, unit).
 
-def write_ply(gaussians: Gaussians, path: str | Path) -> Path:
-    """Write one set: x y z, normals (zero), f_dc, f_rest (channel-major), opacity (logit), scale (log), rot (wxyz, unit)."""
+    `up`: the axis that points up in the file, which a comment in it says; our world is z up.
+    """
     path = Path(path)
-    g = gaussians.detach()
+    g = turned(gaussians.detach(), world_from(up).T)
     n, k = len(g), g.sh.shape[1]
     columns = {name: g.means[:, i] for i, name in enumerate("xyz")}
     columns |= {name: torch.zeros(n) for name in ("nx", "ny", "nz")}
@@ -32,52 +35,18 @@ def write_ply(gaussians: Gaussians, path: str | Path) -> Path:
     table = np.empty(n, dtype=[(name, "<f4") for name in columns])
     for name, values in columns.items():
         table[name] = values.cpu().numpy()
+    element = PlyElement.describe(table, "vertex")
     with atomic_path(path) as temporary:
-        PlyData([PlyElement.describe(table, "vertex")], byte_order="<").write(str(temporary))
+        PlyData([element], byte_order="<", comments=[UP_COMMENT + up]).write(str(temporary))
     return path
 
 
-def write_ply_sequence(scene: Gaussians4D, folder: str | Path, *, frames: int = 24) -> Path:
+def write_ply_sequence(scene: Gaussians4D, folder: str | Path, *, frames: int = 24, up: Up = "z") -> Path:
     """`frame_000.ply`... at times i / (frames - 1), motion applied. The folder appears only when it is whole."""
     if frames < 1:
         raise InputError(f"--frames: expected at least 1, got {frames}")
     folder = Path(folder)
     with atomic_folder(folder) as temporary:
-        for i, gaussians in enumerate(scene.sampled(torch.linspace(0, 1, frames))):
-            write_ply(gaussians, temporary / f"frame_{i:03d}.ply")
+        for i, time in enumerate(torch.linspace(0, 1, frames)):
+            write_ply(scene.at(float(time)), temporary / f"frame_{i:03d}.ply", up=up)
     return folder
-
-
-def read_ply(path: str | Path) -> Gaussians:
-    """Read a 3DGS PLY. Raises InputError when it is not one."""
-    path = Path(path)
-    if not path.is_file() or path.stat().st_size > MAX_FILE:
-        raise InputError(f"{path}: no such file, or larger than {MAX_FILE >> 30} GiB; expected a 3DGS .ply")
-    try:
-        vertex = PlyData.read(str(path))["vertex"]
-        names = {p.name for p in vertex.properties}
-
-        def stack(*keys: str) -> torch.Tensor:
-            return torch.from_numpy(np.stack([np.asarray(vertex[key], dtype=np.float32) for key in keys], axis=-1))
-
-        means = stack("x", "y", "z")
-        rest_count = sum(name.startswith("f_rest_") for name in names)
-        dc = stack("f_dc_0", "f_dc_1", "f_dc_2")[:, None]
-        if rest_count:
-            rest = stack(*[f"f_rest_{i}" for i in range(rest_count)]).reshape(len(means), 3, -1).transpose(1, 2)
-            dc = torch.cat([dc, rest], dim=1)
-        g = Gaussians(
-            means=means,
-            quats=stack(*[f"rot_{i}" for i in range(4)]),
-            log_scales=stack("scale_0", "scale_1", "scale_2"),
-            logit_opacities=stack("opacity")[:, 0],
-            sh=dc.contiguous(),
-        )
-        for name, values in vars(g).items():
-            if not torch.isfinite(values).all():
-                raise ValueError(f"{name} holds values that are not finite")
-        return g
-    except Exception as error:  # plyfile raises many kinds for damaged files
-        raise InputError(
-            f"{path}: cannot be read as a 3DGS PLY ({type(error).__name__}: {str(error)[:120]})"
-        ) from error

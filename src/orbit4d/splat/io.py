@@ -16,6 +16,7 @@ from ..files import atomic_path, parse_json
 from .deform import ControlNodes
 from .gaussians import Deformation, Gaussians, Gaussians4D
 from .hexplane import STHexPlane
+from .keyframes import Keyframes
 from .trajectories import Trajectories
 
 FORMAT = "orbit4d.scene"
@@ -27,10 +28,11 @@ MAX_SIZE = 4096
 """Largest number that a deformation's config may hold: planes of more cells, wider layers or more nodes are refused."""
 MAX_NUMBERS = {"count": MAX_GAUSSIANS, "center": 1e6, "half_extent": 1e6}
 """Entries of the config that may hold larger numbers."""
-DEFORMATIONS: dict[str, type[STHexPlane] | type[ControlNodes] | type[Trajectories]] = {
+DEFORMATIONS: dict[str, type[STHexPlane] | type[ControlNodes] | type[Trajectories] | type[Keyframes]] = {
     STHexPlane.kind: STHexPlane,
     ControlNodes.kind: ControlNodes,
     Trajectories.kind: Trajectories,
+    Keyframes.kind: Keyframes,
 }
 CANONICAL = ("means", "quats", "log_scales", "logit_opacities", "sh")
 

@@ -1,0 +1,123 @@
+"""Gaussians in binary (or text) glTF 2.0: the extension KHR_gaussian_splatting, ours or another program's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..assets.gltf_container import Container
+from ..errors import InputError
+from ..splat.gaussians import Gaussians
+from ..splat.turning import turned, world_from
+from .checked import check_count, checked
+
+EXTENSION = "KHR_gaussian_splatting"
+MAX_NODES = 10_000
+
+
+def has_gaussians(path: str | Path) -> bool:
+    """Whether a .glb or .gltf says that it uses the extension. Raises InputError for files that are not glTF."""
+    used = Container(Path(path)).json.get("extensionsUsed")
+    return isinstance(used, list) and EXTENSION in used
+
+
+def read_glb(path: str | Path) -> Gaussians:
+    """All Gaussians of the default scene, in world axes (glTF is y up, we are z up).
+
+    Nodes may move, turn and scale them alike in all directions. Colours keep the lowest degree that all primitives have.
+    Raises InputError, one line, for damaged files, other kernels, colours that are not sRGB, and files without Gaussians.
+    """
+    path = Path(path)
+    file = Container(path)
+    try:
+        parts = [_placed(_primitive(file, p, path), matrix, path) for p, matrix in _splats(file)]
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: its glTF is not valid ({type(error).__name__}: {' '.join(str(error).split())[:80]}); export it again"
+        ) from error
+    if not parts:
+        raise InputError(
+            f"{path}: expected Gaussians ({EXTENSION}), found none in its scene; a mesh is rendered instead"
+        )
+    check_count(sum(map(len, parts)), path=path)
+    degree = min(g.sh.shape[1] for g in parts)
+    columns = {name: torch.cat([getattr(g, name) for g in parts]) for name in vars(parts[0]) if name != "sh"}
+    return turned(Gaussians(**columns, sh=torch.cat([g.sh[:, :degree] for g in parts])), world_from("y"))
+
+
+def _splats(file: Container) -> Iterator[tuple[dict, np.ndarray]]:
+    """Primitives with the extension and the (4, 4) matrices of their nodes."""
+    scene = file.record("scenes", file.json.get("scene", 0))
+    waiting, seen = [(index, np.eye(4)) for index in scene.get("nodes", [])], 0
+    while waiting:
+        index, parent = waiting.pop()
+        seen += 1
+        if seen > MAX_NODES:
+            raise InputError(f"{file.path}: has more than {MAX_NODES} nodes, or nodes in a circle; export it again")
+        node = file.record("nodes", index)
+        matrix = parent @ _matrix(node)
+        waiting += [(child, matrix) for child in node.get("children", [])]
+        if "mesh" in node:
+            for primitive in file.record("meshes", node["mesh"])["primitives"]:
+                if EXTENSION in primitive.get("extensions", {}):
+                    yield primitive, matrix
+
+
+def _matrix(node: dict) -> np.ndarray:
+    if "matrix" in node:
+        return np.array(node["matrix"], dtype=np.float64).reshape(4, 4).T
+    x, y, z, w = np.array(node.get("rotation", (0, 0, 0, 1)), dtype=np.float64)
+    out = np.eye(4)
+    out[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    out[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), dtype=np.float64)
+    out[:3, 3] = node.get("translation", (0, 0, 0))
+    return out
+
+
+def _primitive(file: Container, primitive: dict, path: Path) -> Gaussians:
+    extension, attributes = primitive["extensions"][EXTENSION], primitive["attributes"]
+    for key, known in (("kernel", "ellipse"), ("colorSpace", "srgb_rec709_display")):
+        if extension.get(key) != known:
+            raise InputError(f"{path}: its Gaussians have the {key} {extension.get(key)!r:.40}, only {known!r} is read")
+
+    def read(name: str, width: int) -> np.ndarray:
+        return file.accessor(attributes[name], width=width)
+
+    sh = [read(f"{EXTENSION}:SH_DEGREE_0_COEF_0", 3)]
+    for degree in (1, 2, 3):
+        names = [f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{i}" for i in range(2 * degree + 1)]
+        if names[0] not in attributes:
+            break
+        sh += [read(name, 3) for name in names]
+    scales, opacities = read(f"{EXTENSION}:SCALE", 3), read(f"{EXTENSION}:OPACITY", 1)[:, 0].astype(np.float64)
+    if bool((scales < 0).any()) or not bool(((opacities >= 0) & (opacities <= 1)).all()):
+        raise InputError(f"{path}: expected scales of at least 0 and opacities from 0 to 1; export it again")
+    with np.errstate(divide="ignore"):
+        return checked(
+            path=path,
+            means=read("POSITION", 3),
+            quats=read(f"{EXTENSION}:ROTATION", 4)[:, [3, 0, 1, 2]],
+            log_scales=np.log(scales),
+            logit_opacities=np.log(opacities) - np.log1p(-opacities),
+            sh=np.stack(sh, axis=1),
+        )
+
+
+def _placed(gaussians: Gaussians, matrix: np.ndarray, path: Path) -> Gaussians:
+    linear = matrix[:3, :3]
+    scale = float(np.cbrt(np.linalg.det(linear)))
+    if not scale > 0 or not np.allclose(linear @ linear.T, scale**2 * np.eye(3), rtol=0, atol=1e-4 * scale**2):
+        raise InputError(f"{path}: a node mirrors or stretches its Gaussians; apply its transform before exporting")
+    out = turned(gaussians, torch.from_numpy(linear / scale))
+    shift = torch.from_numpy(matrix[:3, 3]).to(out.means)
+    return replace(out, means=out.means * scale + shift, log_scales=out.log_scales + float(np.log(scale)))
