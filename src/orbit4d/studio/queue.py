@@ -79,7 +79,7 @@ class Queue:
             if self.current is not None and self.current.state == "running":
                 self.current.state = "cancelled"
                 if self._process is not None:
-                    self._process.terminate()
+                    _end(self._process)
 
     def cancel_waiting(self) -> int:
         """Forget the jobs that wait; how many those were."""
@@ -134,7 +134,7 @@ class Queue:
         with self._changed:
             self._process = process
             if job.state == "cancelled":
-                process.terminate()
+                _end(process)
         finished = False
         try:
             send(process.stdin, {"wish": job.wish.as_dict(), "out": str(job.out)})
@@ -165,6 +165,14 @@ class Queue:
     def _tell(self, job: Job, state: State) -> None:
         job.state = state
         self._listener(job, {"kind": "state"}, b"")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ask the process to end, and make it GRACE seconds later."""
+    process.terminate()
+    timer = threading.Timer(GRACE, process.kill)
+    timer.daemon = True
+    timer.start()
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:

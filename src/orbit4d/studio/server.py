@@ -19,7 +19,7 @@ from .guard import Guard, harden
 if TYPE_CHECKING:
     from viser import ViserServer
 
-SUPPORTED = "viser>=1.0,<2"
+SUPPORTED = "viser>=1.1,<2"
 MAX_TRANSFERS = 4
 """Uploads at one time, of all clients together."""
 MAX_PARTS = 4096
