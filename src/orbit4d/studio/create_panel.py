@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from ..diffusion.vocabulary import Vocabulary
 
 SOURCES = {"the prompt alone": None, "an image": "image", "a video": "video", "a 3D asset": "static"}
-ACCEPTED = {"image": "image/*", "video": "video/*,image/gif,image/webp,image/png", "static": "*/*", "mask": "image/*,video/*"}
+BUTTONS = {
+    "image": ("Upload image", "image/*"),
+    "video": ("Upload video", "video/*,image/gif,image/webp,image/png,image/apng"),
+    "static": ("Upload .glb or .ply", "*/*"),
+}
+"""What the upload button says and offers for each condition."""
+EMPTY = np.full((8, 8, 3), 255, np.uint8)
 PAUSE = 0.4
 """Seconds without typing after which a prompt is looked at."""
 KEEP_PROMPT = "(as typed)"
@@ -58,17 +64,19 @@ class CreatePanel:
         if self._vocabulary is not None and self._vocabulary.kinds:
             self._build_words(self._vocabulary)
         self._source = gui.add_dropdown("Make from", tuple(SOURCES))
-        self._uploads: dict[str, Any] = {}
-        labels = {"image": "Upload image", "video": "Upload video", "static": "Upload .glb or .ply", "mask": "Upload mask"}
-        for kind, label in labels.items():
-            button = gui.add_upload_button(label, mime_type=ACCEPTED[kind], visible=False)
-            button.on_upload(lambda event, kind=kind: self._on_upload(event.target, kind))
-            self._uploads[kind] = button
-        self._file_note = gui.add_html("")
-        self._picture = gui.add_image(np.full((8, 8, 3), 255, np.uint8), label="What the model is shown", visible=False)
-        self._azimuth = gui.add_slider(
-            "Taken from", min=-180, max=180, step=5, initial_value=0, visible=False, hint="Degrees around the object; 0: its front"
-        )
+        self._file = gui.add_folder("File", visible=False)  # upload buttons cannot be hidden themselves
+        with self._file:
+            self._upload = gui.add_upload_button("Upload")
+            self._file_note = gui.add_html("")
+            self._picture = gui.add_image(EMPTY, label="What the model is shown", visible=False)
+        self._mask = gui.add_folder("Foreground and view", visible=False, expand_by_default=False)
+        with self._mask:
+            mask = gui.add_upload_button("Upload mask", hint="Black and white, as large as the image or video; white on the object")
+            self._azimuth = gui.add_slider(
+                "Taken from", min=-180, max=180, step=5, initial_value=0, hint="Degrees around the object; 0: its front"
+            )
+        self._upload.on_upload(lambda event: self._on_upload(event.target, self._kind))
+        mask.on_upload(lambda event: self._on_upload(event.target, "mask"))
         self._prompt.on_update(lambda _: self._look_soon())
         self._source.on_update(lambda _: self._show_source())
 
@@ -125,14 +133,17 @@ class CreatePanel:
 
     def _show_source(self) -> None:
         kind = self._kind
-        for name, button in self._uploads.items():
-            button.visible = name == kind or (name == "mask" and kind in ("image", "video"))
-        self._azimuth.visible = kind in ("image", "video")
+        if kind is not None:
+            self._upload.label, self._upload.mime_type = BUTTONS[kind]
+        self._file.visible = kind is not None
+        self._mask.visible = kind in ("image", "video")
         self._look_at_file()
         self._look_soon()
 
-    def _on_upload(self, button: Any, kind: str) -> None:
+    def _on_upload(self, button: Any, kind: str | None) -> None:
         upload = button.value
+        if kind is None:
+            return
         try:
             self._files[kind] = self._keep(upload.name, upload.content, kind)
         except (InputError, OSError) as error:

@@ -68,7 +68,7 @@ class ResultPanel:
         self._play = gui.add_button("Play", hint="Play or pause")
         self._time = gui.add_slider("Time", min=0.0, max=1.0, step=round(1 / (FRAMES - 1), 6), initial_value=0.0)
         speed = gui.add_slider("Speed", min=0.1, max=3.0, step=0.1, initial_value=1.0)
-        home = gui.add_button("Reset camera", hint="Look at the scene from its front")
+        self._home = gui.add_button("Reset camera", hint="Look at the scene from its front")
 
         @self._play.on_click
         def _(_: Any) -> None:
@@ -84,7 +84,7 @@ class ResultPanel:
         def _(_: Any) -> None:
             self.playback.speed = min(max(number(speed.value, 1.0), 0.1), 3.0)
 
-        @home.on_click
+        @self._home.on_click
         def _(_: Any) -> None:
             self.playback.look_home()
 
@@ -137,7 +137,7 @@ class ResultPanel:
         self._time.value = moment
 
     def _enable(self, on: bool) -> None:
-        for handle in (self._play, self._time, *self._buttons):
+        for handle in (self._play, self._time, self._home, *self._buttons):
             handle.disabled = not on
 
 

@@ -102,7 +102,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C in the terminal is the studio's
     with contextlib.suppress(OSError, AttributeError):
         os.nice(5)
-    request, _ = next(receive(sys.stdin.buffer))
+    request, _ = next(receive(os.fdopen(os.dup(0), "rb", buffering=0)))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     from ..errors import InputError
     from ..pipeline import generate
@@ -130,7 +130,7 @@ def _stop(*_: object) -> None:
 
 def _end_with_parent() -> None:
     """The studio's end of the pipe closes with the studio, however that ends."""
-    while sys.stdin.buffer.read(1):
+    while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
