@@ -26,7 +26,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--remote-debugging-port=0",
-    "--window-size=1280,800",
+    "--window-size=1100,720",
 )
 PATIENCE = 120.0
 """Seconds until a condition counts as never coming true: a loaded machine is slow, not wrong."""
@@ -73,19 +73,32 @@ class Browser:
         self.until(f"(document.body?.innerText ?? '').includes({json.dumps(text)})", f"no {text!r}")
 
     def click(self, label: str) -> None:
-        """Click the visible button (or tab) with this text, or what it labels."""
-        find = f"""(() => [...document.querySelectorAll("button, [role=tab], label, [role=option]")]
-            .filter((e) => e.offsetParent !== null && e.innerText.trim() === {json.dumps(label)})[0])()"""
+        """Click the visible button or tab with this text, else the innermost element that says it."""
+        find = f"""(() => {{
+            const says = (e) => e.offsetParent && (e.innerText ?? "").trim() === {json.dumps(label)};
+            const named = [...document.querySelectorAll("button, [role=tab], [role=option]")].find(says);
+            return named ?? [...document.querySelectorAll("body *")].filter(says).pop();
+        }})()"""
         self.until(f"{find} !== undefined && !{find}.disabled", f"nothing to click that says {label!r}")
         self.run(f"{find}.scrollIntoView({{block: 'center'}})")
-        self.run(f"{find}.click()")
+        box = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({find}.getBoundingClientRect())")
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
-    def type(self, old: str, text: str) -> None:
-        """Replace the content of the text field that holds `old`."""
-        find = f"[...document.querySelectorAll('input, textarea')].find((e) => e.value === {json.dumps(old)})"
-        self.until(f"{find} !== undefined", f"no field holds {old!r}")
-        self.run(f"(() => {{ const e = {find}; e.focus(); e.select(); }})()")
+    def set(self, label: str, text: str) -> None:
+        """Replace the content of the field with this label, as a person would, and leave it."""
+        find = f"""(() => {{
+            const named = [...document.querySelectorAll("label, span, div")]
+                .find((e) => e.offsetParent !== null && e.children.length === 0 && e.innerText.trim() === {json.dumps(label)});
+            for (let e = named; e; e = e.parentElement) {{
+                const field = e.querySelector("input:not([type=hidden])");
+                if (field) return field;
+            }}
+        }})()"""
+        self.until(f"{find} !== undefined", f"no field is called {label!r}")
+        self.run(f"(() => {{ const e = {find}; e.scrollIntoView({{block: 'center'}}); e.focus(); e.select(); }})()")
         self.call("Input.insertText", text=text)
+        self.run("document.activeElement.blur()")
 
     def choose_file(self, index: int, file: Path) -> None:
         """Give a file to the page's index-th file input."""

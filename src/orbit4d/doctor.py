@@ -5,7 +5,9 @@ Every part is really tried, small: whether a package is installed says little ab
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import json
 import platform
 import subprocess
@@ -29,8 +31,15 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 """Extra -> the packages (by the name they are imported and installed under) and what they are for."""
 TRY_GL = """
-import sys, tempfile, pathlib
+import sys
+from orbit4d.assets.toybox import make_toy
+from orbit4d.data.render import render_clip
 from orbit4d.data.renderer import Renderer
+from pathlib import Path
+path = Path(sys.argv[1]) / "toy.glb"
+path.write_bytes(make_toy(0).glb)
+clip = render_clip(path, trajectory="orbit", frames=2, size=32)
+assert 0.01 < float(clip.alpha.mean()) < 0.9, "a toy came out empty"
 with Renderer(size=32) as renderer:
     print(renderer.info)
 """
@@ -94,7 +103,8 @@ def _tried(name: str, trial: Callable[[], str], core: bool, advice: str) -> Find
     start = time.perf_counter()
     state: State = "works"
     try:
-        detail, advice = trial(), ""
+        with contextlib.redirect_stderr(io.StringIO()):  # the bars of those who load
+            detail, advice = trial(), ""
     except NotHere as error:
         state, detail = ("broken" if core else "missing"), str(error)
     except Exception as error:  # whatever it is, it is this part's finding and not the doctor's end
@@ -225,11 +235,13 @@ def _video() -> str:
 
 def _opengl() -> str:
     """In a process of its own: a bad driver ends its process."""
-    done = subprocess.run([sys.executable, "-c", TRY_GL], capture_output=True, text=True, timeout=PATIENCE)
+    with tempfile.TemporaryDirectory(prefix="orbit4d-doctor-") as folder:
+        command = [sys.executable, "-c", TRY_GL, folder]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise NotHere(last[:200])
-    return done.stdout.strip()
+    return f"{done.stdout.strip()}; draws a toy"
 
 
 def _cuda() -> str:

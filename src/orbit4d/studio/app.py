@@ -127,9 +127,9 @@ class Studio(Viewer):
         log = self.runs.folder / LOG
         if log.is_file() and log.stat().st_size > MAX_LOG:
             log.unlink()
-        self._looking = threading.Lock()
         gui = self.server.gui
-        self.progress = ProgressPanel(self.server, self.view)
+        with self.result.container, gui.add_folder("Run", order=-1):
+            self.progress = ProgressPanel(self.server, self.view)
         self.queue = Queue(self.runs, self._on_message, log=log)
         self.progress.attach(self.queue)
         tabs = gui.add_tab_group()
@@ -154,6 +154,7 @@ class Studio(Viewer):
 
     def open_run(self, run: Run) -> None:
         """Show a run of the gallery; what goes wrong is told to all who look."""
+        self.progress.live = False
         try:
             file = run.folder / "scene.safetensors"
             self.result.open(file, title=run.title, details=f"{run.made} · {run.figures}", folder=run.folder)
@@ -166,15 +167,15 @@ class Studio(Viewer):
         self._lock.close()
 
     def _keep(self, name: str, content: bytes, kind: str) -> Path:
-        path = self.runs.keep_input(name, content, kind=kind)
-        return path
+        return self.runs.keep_input(name, content, kind=kind)
 
     def _on_message(self, job: Job, header: dict[str, Any], body: bytes) -> None:
         if header.get("kind") != "state":
-            if header.get("kind") == "fitted" and self.result.playback.scene is not None:
-                self.result.clear()  # the 3D view is the new scene's from here on
+            if header.get("kind") == "fitted" and self.progress.live and self.result.scene is not None:
+                self.result.clear()  # the 3D view is the new scene's from here on, until somebody opens another run
             self.progress.message(job, header, body)
         elif job.state == "running":
+            self.progress.live = True
             self.progress.started(job)
         else:
             self._ended(job)
@@ -184,7 +185,7 @@ class Studio(Viewer):
         if job.state == "done":
             self.gallery.refresh(page=0)
             run = self.runs.get(job.out.name)
-            if run is not None:
+            if run is not None and self.progress.live:
                 self.open_run(run)
         elif self.result.scene is None:
             self.result.clear()

@@ -32,6 +32,8 @@ class ProgressPanel:
     def __init__(self, server: ViserServer, view: SplatView) -> None:
         gui = server.gui
         self._view = view
+        self.live = True
+        """Whether the 3D view shows the construction."""
         self._lock = threading.Lock()
         self._queue: Queue | None = None
         self._status = gui.add_html(line("Ready."))
@@ -83,7 +85,8 @@ class ProgressPanel:
                     self._step(header, "construct", "")
                     size = int(header["picture"])
                     self._look(body[:size])
-                    self._view.show(np.frombuffer(body[size:], np.uint32).reshape(-1, WORDS))
+                    if self.live:
+                        self._view.show(np.frombuffer(body[size:], np.uint32).reshape(-1, WORDS))
                 case _:
                     return
             self._show(job)

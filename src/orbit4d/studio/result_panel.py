@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..splat.gaussians import Gaussians4D
 from ..splat.io import load_scene
 from .exports import FORMATS, Format, exported, scene_bytes, zipped
-from .splats import FRAMES, Playback, SplatView
+from .splats import Playback, SplatView
 from .wishes import slug
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ class ResultPanel:
         self._exporting = threading.Lock()
         self.playback = Playback(view, on_time=self._show_time, watched=lambda: bool(server.get_clients()))
         panel = server.gui.add_panel()
-        with panel.add_tab("Result"):
+        self.container = panel.add_tab("Result")
+        with self.container:
             self._title = self._gui.add_html(line(NOTHING))
             self._build_timeline()
             self._build_downloads()
@@ -66,7 +67,7 @@ class ResultPanel:
     def _build_timeline(self) -> None:
         gui = self._gui
         self._play = gui.add_button("Play", hint="Play or pause")
-        self._time = gui.add_slider("Time", min=0.0, max=1.0, step=round(1 / (FRAMES - 1), 6), initial_value=0.0)
+        self._time = gui.add_slider("Time", min=0.0, max=1.0, step=0.01, initial_value=0.0)
         speed = gui.add_slider("Speed", min=0.1, max=3.0, step=0.1, initial_value=1.0)
         self._home = gui.add_button("Reset camera", hint="Look at the scene from its front")
 
@@ -134,7 +135,7 @@ class ResultPanel:
         self._play.label = "Pause" if on else "Play"
 
     def _show_time(self, moment: float) -> None:
-        self._time.value = moment
+        self._time.value = round(moment, 2)
 
     def _enable(self, on: bool) -> None:
         for handle in (self._play, self._time, self._home, *self._buttons):

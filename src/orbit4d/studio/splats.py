@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from ..cameras import Orbit
 from ..export.home import Home, home_view
 from ..splat.gaussians import Gaussians, Gaussians4D
 
@@ -24,7 +26,7 @@ WORDS = 8
 FRAMES = 48
 """Moments that playback shows: one cycle at 24 a second takes SECONDS."""
 SECONDS = 2.0
-FAINTEST = 1 / 255
+FOV = math.radians(Orbit().fov_deg)
 
 
 def pack_splats(gaussians: Gaussians) -> np.ndarray:
@@ -96,9 +98,10 @@ class SplatView:
         x, y, z = home.target
         position, target = (x, y - 1.15 * home.radius, z + 0.25 * home.radius), (x, y, z)
         camera = self._server.initial_camera
-        camera.look_at, camera.position, camera.up = target, position, (0.0, 0.0, 1.0)
+        camera.look_at, camera.position, camera.up, camera.fov = target, position, (0.0, 0.0, 1.0), FOV
         for client in self._server.get_clients().values():
             with client.atomic():
+                client.camera.fov = FOV
                 client.camera.up_direction = (0.0, 0.0, 1.0)
                 client.camera.position = position
                 client.camera.look_at = target
