@@ -35,11 +35,12 @@ PATIENCE = 120.0
 class Browser:
     """One page."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, downloads: Path) -> None:
         from websockets.sync.client import connect
 
         self._socket = connect(url, max_size=2**28)
         self._count = 0
+        self.downloads = downloads
         self.errors: list[str] = []
         for domain in ("Page", "Runtime", "DOM"):
             self.call(f"{domain}.enable")
@@ -67,7 +68,9 @@ class Browser:
 
     def until(self, script: str, what: str) -> Any:
         """Wait for an expression to be truthy."""
-        return wait_for(lambda: self.run(script), lambda: f"{what}; the page says: {self.run('document.body?.innerText')}")
+        return wait_for(
+            lambda: self.run(script), lambda: f"{what}; the page says: {self.run('document.body?.innerText')}"
+        )
 
     def until_text(self, text: str) -> None:
         self.until(f"(document.body?.innerText ?? '').includes({json.dumps(text)})", f"no {text!r}")
@@ -80,13 +83,28 @@ class Browser:
             return named ?? [...document.querySelectorAll("body *")].filter(says).pop();
         }})()"""
         self.until(f"{find} !== undefined && !{find}.disabled", f"nothing to click that says {label!r}")
-        self.run(f"{find}.scrollIntoView({{block: 'center'}})")
-        box = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({find}.getBoundingClientRect())")
-        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
-            self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
+        self._press(find)
 
     def set(self, label: str, text: str) -> None:
         """Replace the content of the field with this label, as a person would, and leave it."""
+        field = self._field(label)
+        self.run(f"(() => {{ const e = {field}; e.scrollIntoView({{block: 'center'}}); e.focus(); e.select(); }})()")
+        self.call("Input.insertText", text=text)
+        self.run("document.activeElement.blur()")
+
+    def choose(self, label: str, option: str) -> None:
+        """Choose an option of the list with this label."""
+        self._press(self._field(label))
+        find = f"""[...document.querySelectorAll("[role=option]")]
+            .find((e) => e.offsetParent && e.innerText.trim() === {json.dumps(option)})"""
+        self.until(f"{find} !== undefined", f"no option says {option!r}")
+        self._press(find)
+
+    def toggle(self, label: str) -> None:
+        """Tick or untick the box with this label."""
+        self._press(self._field(label))
+
+    def _field(self, label: str) -> str:
         find = f"""(() => {{
             const named = [...document.querySelectorAll("label, span, div")]
                 .find((e) => e.offsetParent !== null && e.children.length === 0 && e.innerText.trim() === {json.dumps(label)});
@@ -96,9 +114,16 @@ class Browser:
             }}
         }})()"""
         self.until(f"{find} !== undefined", f"no field is called {label!r}")
-        self.run(f"(() => {{ const e = {find}; e.scrollIntoView({{block: 'center'}}); e.focus(); e.select(); }})()")
-        self.call("Input.insertText", text=text)
-        self.run("document.activeElement.blur()")
+        return find
+
+    def _press(self, find: str) -> None:
+        """Move the mouse to an element and click."""
+        self.run(f"{find}.scrollIntoView({{block: 'center'}})")
+        box = self.run(
+            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({find}.getBoundingClientRect())"
+        )
+        for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 
     def choose_file(self, index: int, file: Path) -> None:
         """Give a file to the page's index-th file input."""
@@ -138,11 +163,12 @@ def browser(folder: Path) -> Iterator[Browser]:
     try:
         port_file = profile / "DevToolsActivePort"
         port = wait_for(
-            lambda: port_file.is_file() and (port_file.read_text().splitlines() or [""])[0], lambda: "Chromium does not start"
+            lambda: port_file.is_file() and (port_file.read_text().splitlines() or [""])[0],
+            lambda: "Chromium does not start",
         )
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
             pages = [p for p in json.load(answer) if p["type"] == "page"]
-        page = Browser(pages[0]["webSocketDebuggerUrl"])
+        page = Browser(pages[0]["webSocketDebuggerUrl"], downloads)
         page.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(downloads), eventsEnabled=False)
         try:
             yield page

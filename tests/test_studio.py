@@ -86,7 +86,15 @@ def test_without_the_token_nobody_comes_in(guarded) -> None:
     if token is None:
         assert _get(viewer).status == 200 and _greeting(viewer)
         return
-    for path in ("/", "/?token=", "/?token=x", f"/?token={token[:-1]}", f"/?token={token}x", f"/?token={token}&token=x", "/x"):
+    for path in (
+        "/",
+        "/?token=",
+        "/?token=x",
+        f"/?token={token[:-1]}",
+        f"/?token={token}x",
+        f"/?token={token}&token=x",
+        "/x",
+    ):
         assert _get(viewer, path).status == 401, path
         assert _refused(viewer, path) == 401, path
     for cookie in ("orbit4d_00000000=x", "=", "orbit4d=" + token):
@@ -393,7 +401,9 @@ def test_packed_splats_are_those_of_viser() -> None:
         logit_opacities=torch.randn(n, generator=generator),
         sh=torch.randn(n, 1, 3, generator=generator) * 0.3,
     )
-    matrices = viser.transforms.SO3(torch.nn.functional.normalize(g.quats, dim=-1).numpy().astype(np.float64)).as_matrix()
+    matrices = viser.transforms.SO3(
+        torch.nn.functional.normalize(g.quats, dim=-1).numpy().astype(np.float64)
+    ).as_matrix()
     scales = np.exp(g.log_scales.numpy().astype(np.float64)) * ENLARGED
     covariances = np.einsum("nij,nj,nkj->nik", matrices, scales**2, matrices)
     with Viewer(Address(port=0), label="test") as viewer:

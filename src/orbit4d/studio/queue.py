@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -179,10 +180,8 @@ def _ended(process: subprocess.Popen[bytes]) -> int:
     """Its exit code, after it has been made to end."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
-            try:
+            with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-            except BrokenPipeError:
-                pass
     try:
         return process.wait(timeout=GRACE)
     except subprocess.TimeoutExpired:

@@ -149,7 +149,9 @@ def number(value: object, default: float) -> float:
 
 def line(text: str) -> str:
     """Text as HTML, whatever is in it."""
-    return f'<div style="padding:0.3em 1em;font-size:0.85em;opacity:0.85;overflow-wrap:anywhere">{html.escape(text)}</div>'
+    return (
+        f'<div style="padding:0.3em 1em;font-size:0.85em;opacity:0.85;overflow-wrap:anywhere">{html.escape(text)}</div>'
+    )
 
 
 def heading(title: str, details: str) -> str:
@@ -162,4 +164,6 @@ def heading(title: str, details: str) -> str:
 def problem(text: str) -> str:
     """One line on what went wrong."""
     text = html.escape(" ".join(text.split()))
-    return f'<div role="alert" style="padding:0.3em 1em;font-size:0.85em;color:#d33;overflow-wrap:anywhere">{text}</div>'
+    return (
+        f'<div role="alert" style="padding:0.3em 1em;font-size:0.85em;color:#d33;overflow-wrap:anywhere">{text}</div>'
+    )

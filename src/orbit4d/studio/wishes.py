@@ -72,11 +72,11 @@ class Wish:
             "fit_steps": (int, 1, MAX_FIT_STEPS),
         }
         for name, (kind, low, high) in bounds.items():
-            value = getattr(self, name)
+            value: Any = getattr(self, name)
             if value is None and name in ("azimuth", "motion", "steps", "fit_steps"):
                 continue
             number = type(value) in ((int,) if kind is int else (int, float))
-            if not (number and math.isfinite(value) and low <= value <= high):
+            if not (number and math.isfinite(float(value)) and low <= value <= high):
                 raise InputError(f"{name.replace('_', ' ')}: expected a number from {low} to {high}, got {value!r:.40}")
 
     @property
