@@ -26,9 +26,9 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--remote-debugging-port=0",
-    "--window-size=1100,720",
+    "--window-size=1000,680",
 )
-PATIENCE = 120.0
+PATIENCE = 180.0
 """Seconds until a condition counts as never coming true: a loaded machine is slow, not wrong."""
 
 

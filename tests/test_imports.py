@@ -28,7 +28,6 @@ SHARED = (
     "transforms",
     "report",
     "ssim",
-    "watch",
 )
 """Modules that every stage may use, and that use no stage."""
 EXCEPTIONS = {("splat", "diffusion"), ("splat", "transfer")}
@@ -45,6 +44,7 @@ TOP = (
     "cli_studio",
     "doctor",
     "studio",
+    "watch",
     "__main__",
 )
 

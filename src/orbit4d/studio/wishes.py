@@ -72,11 +72,10 @@ class Wish:
             "fit_steps": (int, 1, MAX_FIT_STEPS),
         }
         for name, (kind, low, high) in bounds.items():
-            value: Any = getattr(self, name)
+            value = getattr(self, name)
             if value is None and name in ("azimuth", "motion", "steps", "fit_steps"):
                 continue
-            number = type(value) in ((int,) if kind is int else (int, float))
-            if not (number and math.isfinite(float(value)) and low <= value <= high):
+            if not _is_number(value, kind) or not low <= float(value or 0) <= high:
                 raise InputError(f"{name.replace('_', ' ')}: expected a number from {low} to {high}, got {value!r:.40}")
 
     @property
@@ -96,6 +95,10 @@ class Wish:
         if strange := sorted(set(values) - known):
             raise InputError(f"wish: no setting {strange[0]!r:.40}")
         return cls(**values)
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return type(value) in ((int,) if kind is int else (int, float)) and math.isfinite(value)
 
 
 def defaults() -> dict[str, Any]:
