@@ -117,11 +117,20 @@ class Browser:
         return find
 
     def _press(self, find: str) -> None:
-        """Move the mouse to an element and click."""
-        self.run(f"{find}.scrollIntoView({{block: 'center'}})")
-        box = self.run(
-            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])({find}.getBoundingClientRect())"
-        )
+        """Move the mouse to an element that stands still, and click."""
+        where = f"""(() => {{
+            const e = {find};
+            e.scrollIntoView({{block: "center"}});
+            const {{x, y, width, height}} = e.getBoundingClientRect();
+            return [x + width / 2, y + height / 2];
+        }})()"""
+        seen: list[list[float]] = [[]]
+
+        def still() -> list[float] | None:
+            seen.append(self.run(where))
+            return seen[-1] if seen[-1] == seen[-2] else None
+
+        box = wait_for(still, lambda: f"it does not stand still: {find}")
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=box[0], y=box[1], button="left", clickCount=1)
 

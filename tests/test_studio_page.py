@@ -66,6 +66,7 @@ def test_from_prompt_to_download_and_after_a_restart(page: Browser, tmp_path: Pa
         page.set("Prompt", "a zeppelin humming")
         page.until_text("nearest in meaning")
         page.set("Prompt", "a fox <b>running</b>")
+        page.until("!document.body.innerText.includes('nearest in meaning')", "the warning stays")
 
         # A run, followed to its end
         page.click("Settings")

@@ -17,7 +17,7 @@ _STORED = (".png", ".mp4", ".webp", ".gif", ".glb", ".4dgs")
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A button: `label` and `hint` on it. `suffix` decides the writer; "" is a folder of PLY files, sent as a .zip."""
+    """A button: `label` and `hint` on it. `suffix` decides the writer; what becomes a folder is sent as a .zip."""
 
     label: str
     suffix: str
@@ -38,8 +38,8 @@ def exported(scene: Path, form: Format, *, name: str, frames: int, size: int) ->
     with tempfile.TemporaryDirectory(prefix="orbit4d-export-") as folder:
         out = Path(folder) / f"{name}{form.suffix}"
         export_scene(scene, out, frames=frames, size=size)
-        if out.is_dir():
-            return f"{name}-{form.label.lower().replace(' ', '-')}.zip", zipped(out)
+        if (Path(folder) / name).is_dir():
+            return f"{name}-{form.label.lower().replace(' ', '-')}.zip", zipped(Path(folder) / name)
         return out.name, _content(out)
 
 
