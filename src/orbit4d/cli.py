@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .cli_arguments import Folder, Names, OptionalCount, OptionalFile, OptionalFolder, OptionalNumber, OptionalText
+from .cli_studio import doctor, studio, view
 from .cli_train import train
 from .errors import InputError
 
@@ -34,6 +35,8 @@ From your own animated asset:
   orbit4d reconstruct out/clip --out out/fox
   orbit4d render fox.glb --trajectory front --out out/front
   orbit4d evaluate out/fox/scene.safetensors --against out/front
+
+In the browser: orbit4d studio, orbit4d view out/fox. What works on this machine: orbit4d doctor
 
 Training data and models of your own: orbit4d data --help, orbit4d train --help
 
@@ -328,6 +331,9 @@ VERBS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "export": export,
     "train": train,
+    "studio": studio,
+    "view": view,
+    "doctor": doctor,
 }
 
 

@@ -32,6 +32,7 @@ from .outputs import (
     write_report,
 )
 from .report import StageTimer, hardware, peak_memory_mib, versions
+from .watch import Watcher, sampling_watcher
 
 if TYPE_CHECKING:
     from .splat.gaussians import Gaussians4D
@@ -70,6 +71,7 @@ def generate(
     sample_static: bool = True,
     weights: str | Path | None = None,
     progress: bool = True,
+    watch: Watcher | None = None,
 ) -> dict:
     """Make a 4D asset from a prompt, an image, a video or a static 3D asset; write it to the folder `out`.
 
@@ -93,6 +95,7 @@ def generate(
         sample_static: sample a static orbit too (same seed, temporal stream closed) for the construction to start from;
             not needed when `static` is given.
         weights: folder or hub name ("owner/name", "owner/name@revision") of another model; None is the one inside the package.
+        watch: is shown every stage and step; what it raises ends the run, and nothing is left behind.
 
     Returns: the report, as written to report.json. Raises InputError for bad input, before anything is computed.
     """
@@ -112,7 +115,7 @@ def generate(
     if size not in SIZES:
         raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())
-    timer = StageTimer()
+    timer = StageTimer(None if watch is None else watch.stage)
     with output_folder(out) as folder, _seeded(seed):
         # 2. Conditions
         with timer("conditions"):
@@ -138,6 +141,8 @@ def generate(
         warnings = [w for w in (strange, *pipe.condition_warnings(**told)) if w]
         for warning in warnings:
             print(f"orbit4d: note: {warning}", file=sys.stderr)
+            if watch is not None:
+                watch.warning(warning)
 
         def sample(frozen: bool) -> OrbitalClip:
             clip = pipe(
@@ -152,6 +157,7 @@ def generate(
                 seed=seed,
                 static=frozen,
                 progress=progress,
+                on_step=None if watch is None else sampling_watcher(watch, pipe.decode, frozen=frozen),
             )
             return clip.resized(size)
 
@@ -164,7 +170,15 @@ def generate(
 
         # 4. Construct the dynamic Gaussians
         scene, fit_report = _construct(
-            [clip], static_clip, out=out, size=size, steps=fit_steps, seed=seed, progress=progress, timer=timer
+            [clip],
+            static_clip,
+            out=out,
+            size=size,
+            steps=fit_steps,
+            seed=seed,
+            progress=progress,
+            timer=timer,
+            watch=watch,
         )
 
         # 5. Write
@@ -332,12 +346,20 @@ def _construct(
     seed: int,
     progress: bool,
     timer: StageTimer,
+    watch: Watcher | None = None,
 ) -> tuple[Gaussians4D, dict]:
     from .splat.fit import FitConfig, fit
 
     config = replace(FitConfig.for_size(size, steps), seed=seed)
     with timer("construct"):
-        result = fit(clips, static_clip=static_clip, config=config, checkpoint=resume_file(out), progress=progress)
+        result = fit(
+            clips,
+            static_clip=static_clip,
+            config=config,
+            checkpoint=resume_file(out),
+            progress=progress,
+            on_step=None if watch is None else watch.fitted,
+        )
     return result.scene, {"seconds": result.seconds, "history": result.history}
 
 
@@ -394,7 +416,7 @@ def _settings(arguments: dict) -> dict:
         plain = value is None or isinstance(value, str | int | float | bool)
         return value if plain else str(value) if isinstance(value, Path) else type(value).__name__
 
-    return {k: described(v) for k, v in arguments.items() if k not in ("out", "progress")}
+    return {k: described(v) for k, v in arguments.items() if k not in ("out", "progress", "watch")}
 
 
 @contextmanager

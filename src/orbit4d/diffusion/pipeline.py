@@ -28,6 +28,7 @@ from .paths import path_coefficients
 from .sampling import (
     SIZE,
     Branch,
+    OnStep,
     References,
     encode_references,
     make_branch,
@@ -209,6 +210,7 @@ class Orbit4DPipeline:
         static: bool = False,
         features: bool = False,
         progress: bool = True,
+        on_step: OnStep | None = None,
     ) -> OrbitalClip:
         """Sample one clip of 128 x 128 frames.
 
@@ -232,6 +234,8 @@ class Orbit4DPipeline:
             grid: (views, times): every pair of that many directions and moments instead of orbits.
             static: sample the static orbit (temporal gate closed, all times 0) instead of the moving one.
             features: also return the network's z_s, z_t maps of the final latents, at noise level 0.2.
+            on_step: called after each step (see `sampling.OnStep`); `decode` makes pictures of its latents. What it raises ends
+                the sampling.
 
         Returns: an OrbitalClip of `orbits` x `orbit.frames` frames; the same seed on the same machine gives the same clip.
         """
@@ -289,6 +293,7 @@ class Orbit4DPipeline:
                 motionless=make_branch(self.denoiser, views, moments, **moving) if weight_motion else None,
                 guidance=guidance,
                 progress=progress,
+                on_step=on_step,
             )
 
         if orbits == 1 or not shared_frames:
@@ -297,7 +302,7 @@ class Orbit4DPipeline:
             x = self._one_by_one(run, cameras, times, shown, orbits=orbits, shared_frames=shared_frames)
 
         # 5. Decode
-        rgb, alpha = decode_straight(self.autoencoder, x[0])
+        rgb, alpha = self.decode(x[0])
         clip = OrbitalClip(rgb=rgb, alpha=alpha, cameras=cameras, times=times, caption=prompt)
         if features and not static:
             branch = make_branch(
@@ -305,6 +310,11 @@ class Orbit4DPipeline:
             )
             clip.features = self.features(x, branch, cameras, times)
         return clip
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Straight rgb (f, 3, 128, 128) and alpha (f, 1, 128, 128) in [0, 1] of latents (f, c, h, w)."""
+        return decode_straight(self.autoencoder, latents)
 
     def features(
         self, latents: Tensor, branch: Branch, cameras: Cameras, times: Tensor, *, noise_level: float = 0.2

@@ -15,10 +15,13 @@ from .autoencoder import RGBAAutoencoder, premultiply
 from .denoiser import Conditions, Denoiser, token_rays
 from .guidance import Guidance, guide
 from .machine import chosen_dtype, moved
+from .paths import clean_part
 from .schedulers import Schedule
 from .text import encode_text
 
 SIZE = 128
+OnStep = Callable[[int, int, Tensor], None]
+"""Called after each step with its number (from 1), how many there are, and the clean latents (f, c, h, w) as estimated by it."""
 
 
 @dataclass(kw_only=True)
@@ -135,11 +138,12 @@ def sample(
     motionless: Branch | None = None,
     guidance: Guidance,
     progress: bool = False,
+    on_step: OnStep | None = None,
 ) -> Tensor:
     """Clean latents (1, f, c, h, w) from `noise` of that shape, along a planned `schedule`.
 
     `frozen` is the conditional question with the temporal gate closed, `motionless` the one without a motion magnitude; None
-    leaves their terms out.
+    leaves their terms out. `on_step` sees every step; see `OnStep`.
     """
     x, correction = noise, None
     for i, level in enumerate(tqdm(schedule.levels, desc="sample", disable=not progress, unit="step")):
@@ -169,6 +173,8 @@ def sample(
                 correction = guided - e
             e = e + correction
         x = schedule.step(e, i, x)
+        if on_step is not None:
+            on_step(i + 1, len(schedule.levels), clean_part(schedule.prediction, e, given, t)[0])
     return x
 
 

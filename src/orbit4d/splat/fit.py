@@ -10,8 +10,9 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ from .reference import NEAR
 
 __all__ = ["FitConfig", "FitResult", "LearningRates", "LossWeights", "fit"]
 
+OnStep = Callable[[int, int, Callable[[], Gaussians4D]], None]
+"""Called after each step with its number (from 1), how many there are, and a function that copies the scene as it is."""
 FRONTIER = 2.5
 """Frame spacings behind the edge of the widening window that count as just reached."""
 LIFT_TOLERANCE = 0.03
@@ -61,6 +64,7 @@ def fit(
     checkpoint: str | Path | None = None,
     device: str | torch.device = "cpu",
     progress: bool = True,
+    on_step: OnStep | None = None,
 ) -> FitResult:
     """Construct a dynamic 3D Gaussian scene from one or more clips of one object.
 
@@ -72,6 +76,7 @@ def fit(
         checkpoint: file that the state is written to every few seconds, and removed from at the end. If it is there from
             an earlier run with the same clips and config, that run is taken up where it was, with the same result.
         device: where the optimisation runs; "cuda" needs gsplat. The scene comes back on the CPU.
+        on_step: called after each step (see `OnStep`). What it raises ends the construction.
 
     Raises InputError for clips that cannot be used.
     """
@@ -119,7 +124,7 @@ def fit(
         if checkpoint is not None:
             decides = [hull.surface, *_decisive(frames, start, features)]
             saved = Checkpoint(checkpoint, config, decides)
-        history = trainer.run(checkpoint=saved, progress=progress)
+        history = trainer.run(checkpoint=saved, progress=progress, on_step=on_step)
     return FitResult(scene=trainer.scene(), history=history, seconds=time.perf_counter() - started)
 
 
@@ -215,7 +220,7 @@ class Trainer:
         self.smoothed: float | None = None
         self.history: list[dict] = []
 
-    def run(self, *, checkpoint: Checkpoint | None, progress: bool) -> list[dict]:
+    def run(self, *, checkpoint: Checkpoint | None, progress: bool, on_step: OnStep | None = None) -> list[dict]:
         if checkpoint is not None and (state := checkpoint.load()) is not None:
             self.restore(state)
         bar = tqdm(total=self.config.steps, initial=self.step, desc="construct", unit="step", disable=not progress)
@@ -227,13 +232,17 @@ class Trainer:
                     bar.set_postfix_str(f"{figures['stage']} {figures['psnr']:.1f} dB")
                 if checkpoint is not None:
                     checkpoint.save_sometimes(self.state)
+                if on_step is not None:
+                    on_step(self.step, self.config.steps, self.scene)
         if checkpoint is not None:
             checkpoint.remove()
         return self.history
 
     def scene(self) -> Gaussians4D:
+        """A copy of the scene as it is now, on the CPU; the training may go on."""
+        deformation = copy.deepcopy(self.motion.deformation).cpu().requires_grad_(False)
         canonical = Gaussians(**{k: v.clone().cpu() for k, v in vars(self.canonical.gaussians.detach()).items()})
-        return Gaussians4D(canonical=canonical, deformation=self.motion.deformation.cpu().requires_grad_(False))
+        return Gaussians4D(canonical=canonical, deformation=deformation)
 
     def state(self) -> dict:
         """Everything that an exact resume needs."""
