@@ -26,7 +26,7 @@ EXTRAS: dict[str, tuple[tuple[str, ...], str]] = {
     "studio": (("viser",), "orbit4d studio, orbit4d view"),
     "train": (("accelerate", "tensorboard", "matplotlib"), "orbit4d train"),
     "compressed": (("DracoPy", "meshopt"), "GLB files with Draco or meshopt compression"),
-    "exports": (("fourdgs",), "`.4dgs` files"),
+    "exports": (("fourdgs",), ".4dgs files"),
     "scale": (("ray", "webdataset"), "orbit4d data on clusters"),
     "objaverse": (("objaverse",), "orbit4d data from Objaverse"),
 }
