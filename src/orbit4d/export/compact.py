@@ -24,7 +24,7 @@ from ..splat.gaussians import SH_C0, Gaussians, Gaussians4D
 from ..splat.hexplane import quaternion_multiply
 from .compact_tracks import ATTRIBUTES, MAX_RANK, Basis, Tracks, fit_basis, hermite, sample_tracks, slopes
 from .glb_accessors import Buffer, numbers, read_accessor, read_glb, write_glb
-from .home import home_view
+from .home import STANDARD, home_view
 
 BOUND = 1e-3
 FRAMES = 24
@@ -109,7 +109,6 @@ def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, lo
     basis = fit_basis(tracks.changes, bounds)
     seam = {name: float((x[0] - x[-1]).norm(dim=-1).max()) for name, x in tracks.changes.items()}
     periodic = all(value <= bounds[name] for name, value in seam.items())
-    home = home_view(scene)
     extras = {
         "version": 1,
         "frames": frames,
@@ -118,7 +117,7 @@ def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, lo
         "bounds": bounds,
         "errors": basis.errors,
         "extent": extent,
-        "home": asdict(home),
+        "home": asdict(home_view(scene)) | {"fov": STANDARD.fov_deg},
     }
     document, buffer = _document(tracks, basis, extras, fine=bound < FINE, seconds=max(1.0, frames / FRAMES_PER_SECOND))
     return gzip.compress(write_glb(document, buffer), 9, mtime=0)
