@@ -143,7 +143,9 @@ def decode(data: bytes, *, source: str = "compact scene") -> CompactScene:
         except zlib.error as error:
             raise InputError(f"{source}: damaged gzip data ({error}); write it again") from error
         if not unpacker.eof:
-            raise InputError(f"{source}: its gzip data end too early or hold over {MAX_BYTES >> 20} MiB; write it again")
+            raise InputError(
+                f"{source}: its gzip data end too early or hold over {MAX_BYTES >> 20} MiB; write it again"
+            )
     document, binary = read_glb(data, source=source)
     try:
         return _scene(document, binary)

@@ -73,9 +73,7 @@ def write_glb(document: dict, buffer: Buffer) -> bytes:
     text += b" " * (-len(text) % 4)
     binary = bytes(buffer.data) + b"\0" * (-len(buffer.data) % 4)
     head = struct.pack("<III", _MAGIC, 2, 28 + len(text) + len(binary))
-    return b"".join(
-        [head, struct.pack("<II", len(text), _JSON), text, struct.pack("<II", len(binary), _BIN), binary]
-    )
+    return b"".join([head, struct.pack("<II", len(text), _JSON), text, struct.pack("<II", len(binary), _BIN), binary])
 
 
 def read_glb(data: bytes, *, source: str) -> tuple[dict, bytes]:
