@@ -8,6 +8,7 @@ own (`_TURN`, `_LOG_SCALE`, `_COLOR`, `_OPACITY`), as glTF allows. docs/format.m
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import zlib
 from dataclasses import asdict, dataclass
@@ -26,6 +27,7 @@ from .compact_tracks import ATTRIBUTES, MAX_RANK, Basis, Tracks, fit_basis, herm
 from .glb_accessors import Buffer, numbers, read_accessor, read_glb, write_glb
 from .home import STANDARD, home_view
 
+_LOG = logging.getLogger(__name__)
 BOUND = 1e-3
 FRAMES = 24
 FINE = 5e-4
@@ -99,14 +101,19 @@ def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, lo
     """
     if not 2 <= frames <= MAX_FRAMES:
         raise InputError(f"--frames: expected 2 to {MAX_FRAMES}, got {frames}")
-    if not 1e-6 <= bound <= 0.1:
-        raise InputError(f"bound: expected 0.000001 to 0.1 of the scene's extent, got {bound}")
+    if not 1e-5 <= bound <= 0.1:
+        raise InputError(f"bound: expected 0.00001 to 0.1 of the scene's extent, got {bound}")
     if len(scene.canonical) > MAX_GAUSSIANS:
         raise InputError(f"scene: {len(scene.canonical)} Gaussians, at most {MAX_GAUSSIANS} fit a compact file")
     tracks = sample_tracks(scene, knots=1 if scene.deformation is None else 2 * frames - 1)
     extent = _extent(tracks)
     bounds = {"position": bound * extent} | {name: ratio * bound for name, ratio in RELATIVE.items()}
     basis = fit_basis(tracks.changes, bounds)
+    for name, error in basis.errors.items():
+        if error > bounds[name]:
+            _LOG.warning(
+                "scene: %s moves too much for its bound: off by up to %.2g, not %.2g", name, error, bounds[name]
+            )
     seam = {name: float((x[0] - x[-1]).norm(dim=-1).max()) for name, x in tracks.changes.items()}
     periodic = all(value <= bounds[name] for name, value in seam.items())
     extras = {
@@ -225,7 +232,7 @@ def _static(
     quats = functional.normalize(g.quats, dim=-1)[:, [1, 2, 3, 0]]
     quats = torch.where(quats[:, 3:] < 0, -quats, quats)
     turns = (quats * (32767 if fine else 127)).round().numpy().astype("<i2" if fine else "i1")
-    step = 0.005 if fine else 0.04
+    step = 0.005 if fine else 0.02
     scales = ((g.log_scales / step).round() * step).exp() / size * 65535
     alphas = (opacity * (65535 if fine else 255)).round()[:, None].numpy().astype("<u2" if fine else "u1")
     levels = 1023 if fine else 255
@@ -273,7 +280,7 @@ def _scene(document: dict, binary: bytes) -> CompactScene:
     sh = [attribute("SH_DEGREE_0_COEF_0", 3), *(attribute(f"SH_DEGREE_1_COEF_{i}", 3) for i in degrees)]
     first = Gaussians(
         means=torch.from_numpy(local) * size + torch.tensor([x, -z, y]),
-        quats=attribute("ROTATION", 4)[:, [3, 0, 1, 2]],
+        quats=functional.normalize(attribute("ROTATION", 4)[:, [3, 0, 1, 2]], dim=-1),
         log_scales=(attribute("SCALE", 3) * size).clamp_min(1e-12).log(),
         logit_opacities=attribute("OPACITY", 1)[:, 0].clamp(1e-6, 1 - 1e-6).logit(),
         sh=torch.stack(sh, dim=1),

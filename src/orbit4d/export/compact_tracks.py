@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
-from ..splat.gaussians import Gaussians, Gaussians4D
+from ..splat.gaussians import SH_C0, Gaussians, Gaussians4D
 from ..splat.hexplane import quaternion_multiply
 
 ATTRIBUTES = {"position": 3, "turn": 4, "log_scale": 3, "color": 3, "opacity": 1}
@@ -71,7 +71,9 @@ def sample_tracks(scene: Gaussians4D, *, knots: int) -> Tracks:
     quats = functional.normalize(torch.stack([g.quats for g in sets]), dim=-1)
     back = quats[:1] * torch.tensor([1.0, -1.0, -1.0, -1.0])
     turns = _continuous(quaternion_multiply(quats, back.expand_as(quats)))
-    colors = torch.stack([g.base_colors for g in sets])
+    # Where a degree 1 adds to it, a base colour below 0 means something.
+    flat = sets[0].sh.shape[1] == 1
+    colors = torch.stack([g.base_colors if flat else 0.5 + SH_C0 * g.sh[:, 0] for g in sets])
     changes = {
         "position": torch.stack([g.means for g in sets]) - sets[0].means,
         "turn": turns - torch.tensor([1.0, 0.0, 0.0, 0.0]),
