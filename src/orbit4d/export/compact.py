@@ -28,7 +28,7 @@ from .glb_accessors import Buffer, numbers, read_accessor, read_glb, write_glb
 from .home import STANDARD, home_view
 
 _LOG = logging.getLogger(__name__)
-BOUND = 1e-3
+BOUND = 2e-3
 FRAMES = 24
 FINE = 5e-4
 """Bounds below this store the static part with 16 instead of 8 bits a number."""
