@@ -99,13 +99,14 @@ def fit_basis(changes: dict[str, Tensor], bounds: dict[str, float]) -> Basis:
     gram = torch.stack([x @ x.T for x in scaled.values()]).sum(0)
     values, vectors = torch.linalg.eigh(gram)
     vectors = vectors.flip(1)[:, values.flip(0) > 1e-9 * values.max()][:, :MAX_RANK]
-    rank = _enough(scaled, moving, vectors)
+    projected = {name: x.T @ vectors for name, x in scaled.items()}
+    rank = _enough(scaled, projected, vectors)
     share = FIRST_SHARE
     while True:
         basis = vectors[:, :rank]
         # Were every coefficient rounded the worst way at once, errors would add up to half of `share` times sqrt(rank) bounds.
         step = share / (basis.abs().amax(0) * rank**0.5)
-        coefficients = {name: ((x.T @ basis) / step).round() for name, x in scaled.items()}
+        coefficients = {name: (x[:, :rank] / step).round() for name, x in projected.items()}
         weights = (basis * step).float()
         worst = {n: _worst(c, moving[n], weights, bounds[n]) for n, c in coefficients.items()}
         # Half as coarse again would not fit 16 bits: stop there.
@@ -151,14 +152,18 @@ def slopes(times: Tensor, weights: Tensor, *, periodic: bool) -> Tensor:
     return torch.cat([first[None], inner, last[None]])
 
 
-def _enough(scaled: dict[str, Tensor], moving: dict[str, Tensor], vectors: Tensor) -> int:
+def _enough(scaled: dict[str, Tensor], projected: dict[str, Tensor], vectors: Tensor) -> int:
     """The smallest rank that leaves out at most `LEAVE` of the bound anywhere, by bisection."""
     low, high = 1, vectors.shape[1]
     while low < high:
         rank = (low + high) // 2
-        basis = vectors[:, :rank]
         left_out = max(
-            float(_length((x - basis @ (basis.T @ x)).reshape(moving[name].shape)).max()) for name, x in scaled.items()
+            float(
+                _length(
+                    (x - vectors[:, :rank] @ projected[name][:, :rank].T).unflatten(1, (-1, ATTRIBUTES[name]))
+                ).max()
+            )
+            for name, x in scaled.items()
         )
         low, high = (low, rank) if left_out <= LEAVE else (rank + 1, high)
     return low
