@@ -17,6 +17,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -97,10 +98,17 @@ def main(arguments: Arguments) -> None:
 def construct(arguments: Arguments) -> tuple[Gaussians4D, OrbitalClip]:
     """The scene, and a view of the asset that its construction has not seen."""
 
-    def clip(trajectory: str, **view: float) -> OrbitalClip:
+    def clip(
+        trajectory: Literal["orbit", "static", "front"], azimuth: float = 0.0, elevation: float = 0.0
+    ) -> OrbitalClip:
         return render_clip(
-            arguments.asset, trajectory=trajectory, animation=arguments.animation, size=arguments.size, **view
-        )  # type: ignore[arg-type]
+            arguments.asset,
+            trajectory=trajectory,
+            animation=arguments.animation,
+            size=arguments.size,
+            azimuth=azimuth,
+            elevation=elevation,
+        )
 
     truth = clip("front", azimuth=52, elevation=10)
     if arguments.scene is not None and arguments.scene.exists():

@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -117,23 +118,16 @@ def main(arguments: Arguments) -> None:
     write_report(arguments.out, {"frames": FRAMES, "window": WINDOW, "seconds": arguments.seconds, "rows": rows})
 
 
-def players(arguments: Arguments, folder: Path) -> dict[str, Callable[[Gaussians4D, Path], None] | str]:
+def players(arguments: Arguments, folder: Path) -> dict[str, Callable[[Gaussians4D, Path], object] | str]:
     """What writes each player's page, or why it is not measured."""
     missing = "not measured: the package viser4d is not installed"
     viser4d = write_viser4d if importlib.util.find_spec("viser4d") else missing
-    if arguments.npm is None:
-        spark = "not measured: no folder with its packages was given (--npm)"
-    else:
+    spark: Callable[[Gaussians4D, Path], object] | str = "not measured: no folder with its packages was given (--npm)"
+    if arguments.npm is not None:
         script = bundle_spark(arguments.npm, folder)
 
-        def spark(scene: Gaussians4D, page: Path) -> None:
-            write_spark(scene, page, script)
-
-    return {"orbit4d": lambda scene, page: void(write_html(scene, page)), "viser4d": viser4d, "spark": spark}
-
-
-def void(_: object) -> None:
-    """What a writer returns is not needed."""
+        spark = partial(write_spark, script=script)
+    return {"orbit4d": write_html, "viser4d": viser4d, "spark": spark}
 
 
 def resized(scene: Gaussians4D, count: int) -> Gaussians4D:
@@ -240,7 +234,7 @@ def bundle_spark(npm: Path, folder: Path) -> str:
     return bundle.read_text().replace("</script", "<\\/script")
 
 
-def write_spark(scene: Gaussians4D, page: Path, script: str) -> None:
+def write_spark(scene: Gaussians4D, page: Path, *, script: str) -> None:
     """A page with one .splat file for each of 24 states."""
     parts = ["<!doctype html><meta charset='utf-8'><style>body { margin: 0 }</style><body>"]
     for i, g in enumerate(scene.sampled(torch.linspace(0, 1, FRAMES))):
