@@ -25,7 +25,7 @@ export class Renderer {
   constructor(private readonly gl: WebGL2RenderingContext, private readonly asset: Asset) {
     const n = asset.count, largest = gl.getParameter(gl.MAX_TEXTURE_SIZE) as number;
     this.weights = new Float32Array(64);
-    this.width = Math.min(2048, largest);
+    this.width = Math.min(4096, largest);
     this.rows = Math.ceil(n / this.width);
     const tints = merge(asset.tints, asset.fades, n * asset.rank);
     const tracks = [asset.moves, asset.turns, asset.logScales, tints] as const;
