@@ -136,6 +136,7 @@ def test_agrees_with_the_rasteriser(browser, tmp_path, lively):
     The lively one turns, grows, fades, changes its colour and shines differently from every side.
     """
     scene = toy(lively=lively)
+    browser.size(SIDE, SIDE)  # what is drawn on the screen between the snapshots costs time
     browser.open(write_html(scene, tmp_path / "scene.html", frames=9))
     images = shoot(browser)
     for image, (t, azimuth, elevation, radius) in zip(images, SHOTS, strict=True):
