@@ -9,6 +9,7 @@ splitting them. Ours moves continuously; the other two show one of 24 states at 
 
     first_frame_s   from opening the file to the first draw call that covers the splats
     frames_per_s    animation frames with such a draw call, over `seconds` of playing
+    cpu_ms_a_frame  processor time of all processes of the browser over these frames: the steadier figure on a shared machine
     memory_mb       proportional memory of all processes of the browser then, less that of an empty page
 
 Draw calls are counted by wrapping WebGL2 in every page alike. Software GL on a shared machine: compare columns, not days.
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import os
 import subprocess
 import sys
 import tempfile
@@ -156,12 +158,15 @@ def measure(page: Path, count: int, arguments: Arguments, folder: Path) -> dict:
             # viser4d waits to be started; its button says so.
             browser.js("document.querySelector('[aria-label=\"Play\" i]')?.click()")
             browser.settle()
-            drawn, started = browser.js("draws.frames"), time.perf_counter()
+            pid, drawn, started = browser.process.pid, browser.js("draws.frames"), time.perf_counter()
+            worked = processor_seconds(pid)
             time.sleep(arguments.seconds)
+            worked = processor_seconds(pid) - worked
             drawn, passed = browser.js("draws.frames") - drawn, time.perf_counter() - started
             row = {
                 "first_frame_s": round(first, 2),
                 "frames_per_s": round(drawn / passed, 1),
+                "cpu_ms_a_frame": round(1000 * worked / drawn) if drawn else None,
                 "memory_mb": round((memory(browser.process.pid) - empty) / 1e6),
                 "file_mb": round(page.stat().st_size / 1e6, 2),
             }
@@ -175,21 +180,37 @@ def measure(page: Path, count: int, arguments: Arguments, folder: Path) -> dict:
             browser.close()
 
 
-def memory(root: int) -> int:
-    """Proportional set size in bytes of a process and all its descendants (Linux)."""
+def family(root: int) -> set[int]:
+    """A process and all its descendants (Linux)."""
     parents = {}
     for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            except OSError:  # it has ended
-                continue
-    family, grown = {root}, True
+        if folder.name.isdigit() and (fields := status(int(folder.name))):
+            parents[int(folder.name)] = int(fields[1])
+    found, grown = {root}, True
     while grown:
-        grown = bool(more := {p for p, parent in parents.items() if parent in family} - family)
-        family |= more
+        grown = bool(more := {p for p, parent in parents.items() if parent in found} - found)
+        found |= more
+    return found
+
+
+def status(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on; none where it has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def processor_seconds(root: int) -> float:
+    """User and system time that a process and its descendants have taken."""
+    ticks = sum(int(fields[11]) + int(fields[12]) for pid in family(root) if (fields := status(pid)))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def memory(root: int) -> int:
+    """Proportional set size in bytes of a process and its descendants."""
     total = 0
-    for pid in family:
+    for pid in family(root):
         try:
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         except OSError:
