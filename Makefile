@@ -8,7 +8,7 @@ OUT = out/demo
 # Threads that wait without spinning: several times faster where the cores are shared.
 ENV = PYTHONPATH= PIP_DISABLE_PIP_VERSION_CHECK=1 OMP_WAIT_POLICY=PASSIVE
 
-.PHONY: demo test lint format wheel install system-deps clean
+.PHONY: demo test lint format wheel web install system-deps clean
 
 demo: install
 	@echo 'generating "a fox running" (one to two minutes on two cores)'
@@ -30,6 +30,10 @@ format: install
 wheel: .venv/.created
 	$(ENV) $(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 	@ls -l dist/*.whl
+
+# The page's player, from TypeScript into the one file that is committed. Only needed where web/ changes; needs Node.
+web:
+	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 # Installs again whenever a file of the package, its build or its pins is newer than the last installation. torch goes first,
 # alone: so its exact pin decides which build is taken, before anything else asks for it.

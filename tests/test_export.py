@@ -13,7 +13,6 @@ from plyfile import PlyData
 
 from orbit4d.errors import InputError
 from orbit4d.export.home import Home, home_view
-from orbit4d.export.html import decode_payload, encode_payload, write_html
 from orbit4d.export.ply import write_ply, write_ply_sequence
 from orbit4d.export.video import render_turntable, write_video
 from orbit4d.imports.ply import read_ply
@@ -98,32 +97,6 @@ def test_ply_with_values_that_are_not_finite(scene, tmp_path):
     scene.canonical.means[3, 1] = float("nan")
     with pytest.raises(InputError, match="Gaussian 3 has a position of"):
         read_ply(write_ply(scene.canonical, tmp_path / "a.ply"))
-    with pytest.raises(InputError, match="not finite at keyframe 0"):
-        write_html(scene, tmp_path / "a.html")
-    assert not (tmp_path / "a.html").exists()
-
-
-def test_html_payload_within_quantisation(scene):
-    header, data = encode_payload(scene, frames=5)
-    decoded = decode_payload(header, data)
-    keep = scene.canonical.logit_opacities.sigmoid() > 1 / 255
-    for i, t in enumerate(np.linspace(0, 1, 5)):
-        expected = scene.at(float(t))
-        step = max(header["span"]) / 65535
-        assert np.abs(decoded["means"][i] - expected.means[keep].numpy()).max() <= step
-        assert np.abs(decoded["log_scales"][i] - expected.log_scales[keep].numpy()).max() <= 10 / 255
-        quats = decoded["quats"][i] / np.linalg.norm(decoded["quats"][i], axis=-1, keepdims=True)
-        cosine = (quats * torch.nn.functional.normalize(expected.quats[keep], dim=-1).numpy()).sum(-1)
-        assert np.abs(cosine).min() > 0.9995
-    with pytest.raises(InputError):
-        decode_payload(header, data[:-1])
-
-
-def test_html_refuses_an_invisible_scene(scene, tmp_path):
-    scene.canonical.logit_opacities.fill_(-20)
-    with pytest.raises(InputError, match="visible"):
-        write_html(scene, tmp_path / "a.html")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".gif", ".webp"])
@@ -158,31 +131,3 @@ def test_home_view_frames_any_scene(scene, scale, offset):
     assert share.mean(1).min() > 0.01, "a speck"
     border = torch.cat([alpha[:, 0], alpha[:, -1], alpha[:, :, 0], alpha[:, :, -1]], dim=1)
     assert (border > 0.3).float().mean() < 0.05, "cropped"
-
-
-class Fading(Drift):
-    def __call__(self, g: Gaussians, time) -> Gaussians:
-        moved = super().__call__(g, time)
-        moved.logit_opacities = g.logit_opacities + 8 * float(time) - 8
-        moved.sh = g.sh + float(time)
-        return moved
-
-
-def test_what_changes_over_time_is_shown_as_its_mean_and_said(caplog):
-    """A Gaussian that is invisible at first is in the page too."""
-    still = _one()
-    header, data = encode_payload(Gaussians4D(canonical=still, deformation=Drift()), frames=5)
-    assert not caplog.messages and header["count"] == 1
-    header, data = encode_payload(Gaussians4D(canonical=still, deformation=Fading()), frames=5)
-    assert header["count"] == 1 and len(caplog.messages) == 2 and "colour changes over time" in caplog.messages[1]
-    assert 100 < data[3] < 160, "the mean of opacities from 0 to 1"
-
-
-def _one() -> Gaussians:
-    return Gaussians(
-        means=torch.zeros(1, 3),
-        quats=torch.tensor([[1.0, 0, 0, 0]]),
-        log_scales=torch.full((1, 3), -3.0),
-        logit_opacities=torch.tensor([4.0]),
-        sh=torch.zeros(1, 1, 3),
-    )

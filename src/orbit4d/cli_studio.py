@@ -85,6 +85,10 @@ def doctor(json_: Annotated[Flag, arg(name="json")] = False) -> None:
     Every part is really tried (a small render, a few steps of a construction, a step of sampling). Exits with code 1 when
     something that `orbit4d generate` needs does not work.
 
+    For example:
+      orbit4d doctor
+      orbit4d doctor --json > doctor.json
+
     Args:
         json_: Print JSON instead of a list.
     """

@@ -1,0 +1,202 @@
+"""Motion as a low-rank basis: every track is its first moment plus a weighted sum of a few shared deltas.
+
+For Gaussian i, attribute a and knot k
+
+    x_ia(t_k) = x_ia(0) + sum_r  w_r(t_k) * unit_a * q_ria,         q whole numbers, w shared by all Gaussians and attributes
+
+The w_r come from an eigendecomposition of all tracks together, each divided by the error that it may have; the q are the
+rounded coefficients. Rank and steps are chosen on the decoded result: it is measured, and refined until the bound holds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ..errors import InputError
+from ..splat.gaussians import SH_C0, Gaussians, Gaussians4D
+from ..splat.hexplane import quaternion_multiply
+
+ATTRIBUTES = {"position": 3, "turn": 4, "log_scale": 3, "color": 3, "opacity": 1}
+"""What may change over time, and its components. `turn`: the rotation since time 0 as wxyz minus the identity."""
+LEAVE = 0.7
+"""Share of a bound that a smaller rank may take; rounding takes the rest."""
+MAX_RANK = 64
+FIRST_SHARE = 3.0
+LARGEST = 32767
+"""Coefficients are 16 bit."""
+
+
+@dataclass(kw_only=True)
+class Tracks:
+    """The visible Gaussians at k knots: `first` at time 0, and what each attribute adds to it, (k, n, c) a name."""
+
+    first: Gaussians
+    opacity: Tensor
+    changes: dict[str, Tensor]
+    times: Tensor
+
+
+@dataclass(kw_only=True)
+class Basis:
+    """weights (k, r); coefficients (r, n, c) int16 and a unit for each attribute; largest error of each, in its own unit."""
+
+    weights: Tensor
+    coefficients: dict[str, Tensor]
+    units: dict[str, float]
+    errors: dict[str, float]
+
+
+@torch.no_grad()
+def sample_tracks(scene: Gaussians4D, *, knots: int) -> Tracks:
+    """Sample at `knots` equal times. Gaussians whose opacity never exceeds 1/255 are left out.
+
+    Raises InputError for values that are not finite and for scenes without a visible Gaussian.
+    """
+    times = torch.linspace(0, 1, knots)
+    sets = [_on_cpu(g) for g in scene.sampled(times)]
+    for i, g in enumerate(sets):
+        if not all(torch.isfinite(v).all() for v in vars(g).values()):
+            raise InputError(f"scene: has values that are not finite at keyframe {i} of {knots}; fit it again")
+    opacities = torch.stack([g.logit_opacities.sigmoid() for g in sets])
+    keep = opacities.amax(dim=0) > 1 / 255
+    if not keep.any():
+        raise InputError("scene: has no visible Gaussians; nothing to show")
+    order = _along_a_curve(sets[0].means[keep])
+    keep = keep.nonzero()[:, 0][order]
+    sets, opacities = [g[keep] for g in sets], opacities[:, keep]
+    quats = functional.normalize(torch.stack([g.quats for g in sets]), dim=-1)
+    back = quats[:1] * torch.tensor([1.0, -1.0, -1.0, -1.0])
+    turns = _continuous(quaternion_multiply(quats, back.expand_as(quats)))
+    # Where a degree 1 adds to it, a base colour below 0 means something.
+    flat = sets[0].sh.shape[1] == 1
+    colors = torch.stack([g.base_colors if flat else 0.5 + SH_C0 * g.sh[:, 0] for g in sets])
+    changes = {
+        "position": torch.stack([g.means for g in sets]) - sets[0].means,
+        "turn": turns - torch.tensor([1.0, 0.0, 0.0, 0.0]),
+        "log_scale": torch.stack([g.log_scales for g in sets]) - sets[0].log_scales,
+        "color": colors - colors[0],
+        "opacity": (opacities - opacities[0])[..., None],
+    }
+    return Tracks(first=sets[0], opacity=opacities[0], changes=changes, times=times)
+
+
+def fit_basis(changes: dict[str, Tensor], bounds: dict[str, float]) -> Basis:
+    """The smallest basis whose decoded tracks are nowhere further than `bounds` (Euclidean, by attribute) from `changes`.
+
+    Attributes that change by less than a quarter of their bound are left out. Where `MAX_RANK` does not suffice, the basis of
+    that rank comes back: its `errors` say by how much.
+    """
+    moving = {name: x for name, x in changes.items() if float(_length(x).max()) > bounds[name] / 4}
+    errors = {name: float(_length(x).max()) for name, x in changes.items()}
+    knots = next(iter(changes.values())).shape[0]
+    if not moving:
+        return Basis(weights=torch.zeros(knots, 0), coefficients={}, units={}, errors=errors)
+    scaled = {name: (x / bounds[name]).flatten(1).double() for name, x in moving.items()}
+    gram = torch.stack([x @ x.T for x in scaled.values()]).sum(0)
+    values, vectors = torch.linalg.eigh(gram)
+    vectors = vectors.flip(1)[:, values.flip(0) > 1e-9 * values.max()][:, :MAX_RANK]
+    projected = {name: x.T @ vectors for name, x in scaled.items()}
+    rank = _enough(scaled, projected, vectors)
+    share = FIRST_SHARE
+    while True:
+        basis = vectors[:, :rank]
+        # Were every coefficient rounded the worst way at once, errors would add up to half of `share` times sqrt(rank) bounds.
+        step = share / (basis.abs().amax(0) * rank**0.5)
+        coefficients = {name: (x[:, :rank] / step).round() for name, x in projected.items()}
+        weights = (basis * step).float()
+        worst = {n: _worst(c, moving[n], weights, bounds[n]) for n, c in coefficients.items()}
+        # Half as coarse again would not fit 16 bits: stop there.
+        full = max(float(c.abs().max()) for c in coefficients.values()) > LARGEST / 2
+        if max(worst.values()) <= 1 or share < 0.05 or full:
+            break
+        share *= 0.85
+    unit = bounds["position"]
+    return Basis(
+        weights=weights * unit,
+        coefficients={
+            name: c.clamp(-LARGEST, LARGEST).to(torch.int16).T.reshape(rank, -1, ATTRIBUTES[name])
+            for name, c in coefficients.items()
+        },
+        units={name: bounds[name] / unit for name in coefficients},
+        errors=errors | {name: value * bounds[name] for name, value in worst.items()},
+    )
+
+
+def hermite(times: Tensor, weights: Tensor, tangents: Tensor, time: float) -> Tensor:
+    """(r,) weights at `time`: glTF's cubic spline through `weights` (k, r) at `times` (k,), slopes `tangents` (k, r)."""
+    if len(times) < 2 or not weights.shape[1]:
+        return weights[0] if len(weights) else weights.new_zeros(weights.shape[1:])
+    x = min(max(time, float(times[0])), float(times[-1]))
+    i = int((times[1:-1] <= x).sum())
+    span = float(times[i + 1] - times[i])
+    u = (x - float(times[i])) / span
+    a, b = 2 * u**3 - 3 * u**2 + 1, u**3 - 2 * u**2 + u
+    return a * weights[i] + b * span * tangents[i] + (1 - a) * weights[i + 1] + (u**3 - u**2) * span * tangents[i + 1]
+
+
+def slopes(times: Tensor, weights: Tensor, *, periodic: bool) -> Tensor:
+    """Catmull-Rom slopes of `weights` (k, r); at the ends of the neighbours' parabola, or around the ring."""
+    if len(times) < 3:
+        return ((weights[-1] - weights[0]) / max(float(times[-1] - times[0]), 1e-9)).expand_as(weights)
+    inner = (weights[2:] - weights[:-2]) / (times[2:] - times[:-2])[:, None]
+    step = float(times[1] - times[0])
+    if periodic:
+        seam = (weights[1] - weights[-2]) / (2 * step)
+        return torch.cat([seam[None], inner, seam[None]])
+    first = 2 * (weights[1] - weights[0]) / step - inner[0]
+    last = 2 * (weights[-1] - weights[-2]) / step - inner[-1]
+    return torch.cat([first[None], inner, last[None]])
+
+
+def _enough(scaled: dict[str, Tensor], projected: dict[str, Tensor], vectors: Tensor) -> int:
+    """The smallest rank that leaves out at most `LEAVE` of the bound anywhere, by bisection."""
+    low, high = 1, vectors.shape[1]
+    while low < high:
+        rank = (low + high) // 2
+        left_out = max(
+            float(
+                _length(
+                    (x - vectors[:, :rank] @ projected[name][:, :rank].T).unflatten(1, (-1, ATTRIBUTES[name]))
+                ).max()
+            )
+            for name, x in scaled.items()
+        )
+        low, high = (low, rank) if left_out <= LEAVE else (rank + 1, high)
+    return low
+
+
+def _worst(coefficients: Tensor, truth: Tensor, weights: Tensor, bound: float) -> float:
+    """Largest error of decoded tracks in bounds."""
+    decoded = (weights @ coefficients.float().T).reshape(truth.shape)
+    return float(_length(decoded - truth / bound).max())
+
+
+def _length(x: Tensor) -> Tensor:
+    return x.norm(dim=-1)
+
+
+def _on_cpu(g: Gaussians) -> Gaussians:
+    return Gaussians(**{name: value.detach().float().cpu() for name, value in vars(g).items()})
+
+
+def _continuous(turns: Tensor) -> Tensor:
+    """Of the two quaternions that mean one rotation the one closer to the moment before, so that sums make sense."""
+    turns = turns.clone()
+    before = torch.tensor([1.0, 0.0, 0.0, 0.0]).expand_as(turns[0])
+    for i in range(len(turns)):
+        turns[i] = torch.where((turns[i] * before).sum(-1, keepdim=True) < 0, -turns[i], turns[i])
+        before = turns[i]
+    return turns
+
+
+def _along_a_curve(points: Tensor) -> Tensor:
+    """Indices of `points` (n, 3) along a Z-order curve: neighbours in space become neighbours in the file, which packs better."""
+    low = points.amin(0)
+    cells = ((points - low) / (points.amax(0) - low).clamp_min(1e-9) * 1023).long()
+    for shift, mask in ((16, 0x030000FF), (8, 0x0300F00F), (4, 0x030C30C3), (2, 0x09249249)):
+        cells = (cells | (cells << shift)) & mask
+    return torch.argsort(cells[:, 0] | cells[:, 1] << 1 | cells[:, 2] << 2)
