@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .cli_arguments import Folder, Names, OptionalCount, OptionalFile, OptionalFolder, OptionalNumber, OptionalText
-from .cli_train import train
+from .cli_train import TRAIN_DESCRIPTION, TRAIN_VERBS, train
 from .errors import InputError
 
 OptionalClip = Annotated[Path | None, arg(metavar="CLIP")]
@@ -332,6 +332,8 @@ def main(argv: list[str] | None = None) -> int:
             case ["benchmark"]:
                 described = BENCHMARK_DESCRIPTION
                 call = parse(BENCHMARK_VERBS, arguments[1:], prog="orbit4d benchmark", description=described)
+            case ["train"] if arguments[1:2] and arguments[1] in TRAIN_VERBS:
+                call = parse(TRAIN_VERBS, arguments[1:], prog="orbit4d train", description=TRAIN_DESCRIPTION)
             case _:
                 call = parse(VERBS | GROUPS, arguments, prog="orbit4d", description=DESCRIPTION)
         call()

@@ -143,7 +143,7 @@ class Denoiser(ModelMixin, ConfigMixin):
             "shared": prior_shared,
         }
         # Made last: the same seed gives the rest the same first weights, with priors and without.
-        self.priors = nn.ModuleDict(
+        self.prior_blocks = nn.ModuleDict(
             {str(i): Priors((spatial_width, temporal_width), noise=noise, **options) for i in priors}
         )
 
@@ -251,7 +251,7 @@ class Denoiser(ModelMixin, ConfigMixin):
 
     def _priors(self, block: int, *, asked: bool) -> Priors | None:
         """Those after a block; where they change nothing, only if someone asks what they say."""
-        found = dict(self.priors.items()).get(str(block))
+        found = dict(self.prior_blocks.items()).get(str(block))
         return found if isinstance(found, Priors) and (found.inject or asked) else None
 
     def _run(self, part: Callable[..., Tensor], *inputs: Any) -> Tensor:
