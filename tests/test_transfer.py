@@ -23,7 +23,8 @@ from orbit4d.transfer.whitening import Statistics, Whitening
 def gaussian(seed: int, k: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     root = torch.randn(k, k, generator=generator)
-    return torch.randn(k, generator=generator), root @ root.T / k + 0.1 * torch.eye(k)
+    covariance = root @ root.T / k + 0.1 * torch.eye(k)
+    return torch.randn(k, generator=generator), (covariance + covariance.T) / 2
 
 
 @pytest.fixture

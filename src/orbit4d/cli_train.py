@@ -129,22 +129,24 @@ def teacher(
         precision: What the network multiplies in, as of `orbit4d train`.
         log: Curves for TensorBoard or Weights & Biases, besides log.jsonl.
     """
+    from .outputs import created_parents_removed_on_error
     from .transfer.train import train_teacher
 
-    made = train_teacher(
-        preset,
-        prior=prior,
-        data=data,
-        out=out,
-        autoencoder=autoencoder,
-        damped=damped,
-        steps=steps,
-        batch=batch,
-        lr=learning_rate,
-        seed=seed,
-        precision=precision,
-        log=log,
-    )
+    with created_parents_removed_on_error(out / "denoiser" / "checkpoint.pt"):
+        made = train_teacher(
+            preset,
+            prior=prior,
+            data=data,
+            out=out,
+            autoencoder=autoencoder,
+            damped=damped,
+            steps=steps,
+            batch=batch,
+            lr=learning_rate,
+            seed=seed,
+            precision=precision,
+            log=log,
+        )
     print(f"teacher: {made}")
 
 
@@ -200,29 +202,31 @@ def orster(
         sample_every: Steps between sheets of samples; 0 draws none.
         gradient_checkpointing: Less memory, more time.
     """
+    from .outputs import created_parents_removed_on_error
     from .transfer.train import train_orster
 
-    made = train_orster(
-        preset,
-        data=data,
-        out=out,
-        spatial=spatial,
-        temporal=temporal,
-        autoencoder=autoencoder,
-        damped=damped,
-        init=init,
-        init_from_teachers=init_from_teachers,
-        non_commercial=non_commercial,
-        block=block,
-        steps=steps,
-        batch=batch,
-        lr=learning_rate,
-        seed=seed,
-        precision=precision,
-        log=log,
-        sample_every=sample_every,
-        gradient_checkpointing=gradient_checkpointing,
-    )
+    with created_parents_removed_on_error(out / "denoiser" / "checkpoint.pt"):
+        made = train_orster(
+            preset,
+            data=data,
+            out=out,
+            spatial=spatial,
+            temporal=temporal,
+            autoencoder=autoencoder,
+            damped=damped,
+            init=init,
+            init_from_teachers=init_from_teachers,
+            non_commercial=non_commercial,
+            block=block,
+            steps=steps,
+            batch=batch,
+            lr=learning_rate,
+            seed=seed,
+            precision=precision,
+            log=log,
+            sample_every=sample_every,
+            gradient_checkpointing=gradient_checkpointing,
+        )
     print(f"weights: {made}")
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,12 @@ from ..diffusion.denoiser import Denoiser
 from ..diffusion.hub import BUILT_IN, load_complete
 from ..diffusion.machine import check_training, first_does_it, first_process, wait_for_everyone
 from ..diffusion.presets import PRESETS
-from ..diffusion.train import started
+from ..diffusion.train import locked_run, started
 from ..diffusion.train_autoencoder import encode_training_set
 from ..diffusion.train_denoiser import DenoiserConfig, DenoiserTask
 from ..diffusion.trainer import fit
 from ..errors import InputError
-from ..files import atomic_folder, digest, lock_folder
+from ..files import atomic_folder, digest, ensure_writable_parent
 from .encoded import encoded_rows
 from .orster import TransferConfig
 from .own_teacher import RECORD, OwnTeacher, is_own_teacher
@@ -63,7 +64,8 @@ def train_teacher(
     only = {"spatial": "rows", "temporal": "columns"}[prior]
     recipe, out = _recipe(preset), Path(out)
     config = _config(recipe.denoiser, settings, only=only)
-    with first_does_it(), lock_folder(out):
+    ensure_writable_parent(out / "latents")
+    with first_does_it(), locked_run(out) if first_process() else nullcontext():
         latents, shared = _latents(data, out, autoencoder, size=recipe.plan.size, damped=damped)
         torch.manual_seed(config.seed)
         task = DenoiserTask(latents, config, recipe.make_denoiser(), out=out / "denoiser", autoencoder=shared)
@@ -118,7 +120,8 @@ def train_orster(
     }
     for teacher in teachers.values():
         check_licence(teacher, non_commercial=non_commercial)
-    with first_does_it(), lock_folder(out):
+    ensure_writable_parent(out / "latents")
+    with first_does_it(), locked_run(out) if first_process() else nullcontext():
         latents, shared = _latents(data, out, autoencoder, size=recipe.plan.size, damped=damped)
         torch.manual_seed(config.seed)
         model = with_priors(recipe.make_denoiser, (block,), init=init)
