@@ -32,7 +32,8 @@ class OwnTeacher:
         if record["prior"] != prior:
             raise InputError(f"{folder}: is a {record['prior']} teacher, expected a {prior} one; swap the two")
         self.denoiser = load_complete(Denoiser, folder / "denoiser").float().eval().requires_grad_(False)
-        depth, self.prior = int(self.denoiser.config["depth"]), prior
+        self.prior: Prior = prior
+        depth = int(self.denoiser.config["depth"])
         if not -depth <= block < depth:
             raise InputError(f"{folder}: has {depth} blocks, there is none of number {block}")
         self.block = block % depth

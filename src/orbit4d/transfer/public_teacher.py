@@ -46,7 +46,8 @@ class PublicTeacher:
         names = source.split(JOIN)
         folders = [model_folder(name) for name in names]
         folder = folders[0]
-        self.name, self.prior, self.grid, self.size = source, prior, grid, size
+        self.prior: Prior = prior
+        self.name, self.grid, self.size = source, grid, size
         self.licence = " + ".join(dict.fromkeys(licence_of(f) for f in folders))
         found = class_of(folder / "unet")
         match (found, len(folders)):
@@ -130,7 +131,7 @@ class PublicTeacher:
         step = (known[None] - clip.log_snr[:, None]).abs().argmin(1)
         a, s = (x.sqrt()[:, None, None, None, None] for x in (alphas[step], 1 - alphas[step]))
         noisy = a * clip.latents.float() + s * clip.noise
-        states = self._words(clip.prompts, device=noisy.device)
+        states = self._words(clip.prompts, device=noisy.device).repeat_interleave(noisy.shape[1], dim=0)
         return {"sample": noisy.transpose(1, 2), "timestep": step, "encoder_hidden_states": states}
 
     def _edm_call(self, clip: TeacherClip) -> dict[str, Any]:

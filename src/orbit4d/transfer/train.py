@@ -113,7 +113,7 @@ def train_orster(
     if not 0 <= block < depth:
         raise InputError(f"--block: expected 0 to {depth - 1}, got {block}")
     given: dict[Prior, str | Path | None] = {"spatial": spatial, "temporal": temporal}
-    teachers = {
+    teachers: dict[Prior, Teacher] = {
         prior: load_teacher(source, prior=prior, grid=recipe.make_denoiser().grid, block=teacher_block or block)
         for prior, source in given.items()
         if source is not None
