@@ -3,8 +3,8 @@
     python benchmarks/orster/experiment.py --work out/orster --row teacher-spatial --steps 6000
     python benchmarks/orster/experiment.py --work out/orster --row orster --assets 25 --seed 0 --steps 3000
 
-A killed run goes on from its checkpoint; a finished one is a line of WORK/rows.jsonl and is not run again. `--budget wall` gives a row
-as many steps as cost what `--steps` of the row `none` cost, by WORK/step_costs.json (step_cost.py).
+A killed run goes on from its checkpoint; a finished one is a line of WORK/rows.jsonl and is not run again. `--budget wall` gives
+a row as many steps as cost what `--steps` of the row `none` cost, by WORK/step_costs.json (step_cost.py).
 """
 
 from __future__ import annotations
