@@ -22,6 +22,7 @@ from orbit4d.transfer.task import OrsterTask
 from orbit4d.transfer.teacher import PRIORS, Prior, Teacher
 from orbit4d.transfer.train import default_block, start_from_teachers, with_priors
 
+BLOCK = default_block(int(denoiser_xs().config["depth"]))
 MEANS = {"prior_kind": "means"}
 WIDE_SHARE = 0.5
 """Of the mixture's samples: from the static and the video set."""
@@ -79,8 +80,7 @@ def training_set(work: Path, row: Row, assets: int) -> LatentSet:
 
 
 def teachers(work: Path) -> dict[Prior, Teacher]:
-    block = default_block(int(denoiser_xs().config["depth"]))
-    return {p: OwnTeacher(work / "teachers" / p / "teacher", prior=p, block=block) for p in PRIORS}
+    return {p: OwnTeacher(work / "teachers" / p / "teacher", prior=p, block=BLOCK) for p in PRIORS}
 
 
 def make_task(
@@ -91,7 +91,7 @@ def make_task(
     if row.priors is None:
         model: Denoiser = denoiser_xs()
     else:
-        model = with_priors(denoiser_xs, (default_block(int(denoiser_xs().config["depth"])),), **row.priors)
+        model = with_priors(denoiser_xs, (BLOCK,), **row.priors)
     if row.init:
         start_from_teachers(model, teachers(work))
     if row.priors is None:

@@ -114,7 +114,12 @@ def train_orster(
         raise InputError(f"--block: expected 0 to {depth - 1}, got {block}")
     given: dict[Prior, str | Path | None] = {"spatial": spatial, "temporal": temporal}
     teachers: dict[Prior, Teacher] = {
-        prior: load_teacher(source, prior=prior, grid=recipe.make_denoiser().grid, block=teacher_block or block)
+        prior: load_teacher(
+            source,
+            prior=prior,
+            grid=recipe.make_denoiser().grid,
+            block=block if teacher_block is None else teacher_block,
+        )
         for prior, source in given.items()
         if source is not None
     }
@@ -122,6 +127,7 @@ def train_orster(
         check_licence(teacher, non_commercial=non_commercial)
     ensure_writable_parent(out / "latents")
     with first_does_it(), locked_run(out) if first_process() else nullcontext():
+        check_autoencoder(teachers, shared_autoencoder(autoencoder))
         latents, shared = _latents(data, out, autoencoder, size=recipe.plan.size, damped=damped)
         torch.manual_seed(config.seed)
         model = with_priors(recipe.make_denoiser, (block,), init=init)
@@ -137,7 +143,6 @@ def train_orster(
             transfer=transfer or TransferConfig(),
             clean=clean_frames(teachers, latents, data, out),
         )
-        check_autoencoder(teachers, shared)
         fit(model, task, out / "denoiser", config=config)
         if first_process():
             _collect_student(out, shared)
@@ -184,7 +189,8 @@ def with_priors(make: Any, blocks: tuple[int, ...], *, init: str | Path | None =
     """The denoiser that `make` builds, with priors after `blocks`; `options` prior_kind, prior_inject, prior_shared, prior_dims."""
 
     def build() -> Denoiser:
-        settings: dict[str, Any] = {k: v for k, v in dict(make().config).items() if not k.startswith("_")}
+        with torch.random.fork_rng(devices=[]):  # only its settings are wanted: the seed gives the weights below
+            settings: dict[str, Any] = {k: v for k, v in dict(make().config).items() if not k.startswith("_")}
         settings |= {"priors": blocks} | options
         return Denoiser(**settings)
 
@@ -259,13 +265,19 @@ def _config(base: DenoiserConfig, settings: dict[str, Any], **more: Any) -> Deno
     return config
 
 
+def shared_autoencoder(model: str | Path | None) -> Path:
+    """The autoencoder's folder of a model, the built-in one when None. Raises InputError when there is none."""
+    folder = (BUILT_IN if model is None else Path(model)) / "autoencoder"
+    if not (folder / "config.json").is_file():
+        raise InputError(f"--autoencoder: {folder}: no such autoencoder; expected a model's folder such as OUT/weights")
+    return folder
+
+
 def _latents(
     data: str | Path, out: Path, autoencoder: str | Path | None, *, size: int, damped: Sequence[str | Path]
 ) -> tuple[LatentSet, Path]:
     """The samples, encoded by the shared autoencoder, and that autoencoder's folder."""
-    folder = (BUILT_IN if autoencoder is None else Path(autoencoder)) / "autoencoder"
-    if not (folder / "config.json").is_file():
-        raise InputError(f"--autoencoder: {folder}: no such autoencoder; expected a model's folder such as OUT/weights")
+    folder = shared_autoencoder(autoencoder)
     if first_process():
         encode_training_set(Path(data), folder, out / "latents", size=size, damped=[Path(d) for d in damped])
     wait_for_everyone()
