@@ -119,13 +119,15 @@ def evaluate(
 
 
 def pictures(frames: Tensor, wanted: Tensor, alpha: Tensor) -> dict[str, float | None]:
-    """Against the rendered truth, frame 0 left out; None where a figure does not exist."""
+    """Against the rendered truth, without frame 0 and the last, which shows frame 0's view again and, where the motion is a loop,
+    is the same picture; None where a figure does not exist."""
+    frames, wanted, given, alpha = frames[1:-1], wanted[1:-1], wanted[:1], alpha[1:-1]
     scores = {
-        "foreground_psnr": float(foreground_psnr(frames[1:], wanted[1:], alpha[1:]).nanmean()),
-        "psnr": float(psnr(frames[1:], wanted[1:]).mean()),
-        "ssim": float(ssim(frames[1:], wanted[1:]).mean()),
+        "foreground_psnr": float(foreground_psnr(frames, wanted, alpha).nanmean()),
+        "psnr": float(psnr(frames, wanted).mean()),
+        "ssim": float(ssim(frames, wanted).mean()),
     }
-    repeated = foreground_psnr(wanted[:1].expand_as(wanted)[1:], wanted[1:], alpha[1:]).nanmean()
+    repeated = foreground_psnr(given.expand_as(wanted), wanted, alpha).nanmean()
     scores["repeat_foreground_psnr"] = float(repeated)
     return {name: round(value, 4) if math.isfinite(value) else None for name, value in scores.items()}
 
