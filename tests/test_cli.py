@@ -22,6 +22,7 @@ from orbit4d.cli_benchmark import BENCHMARK_VERBS
 from orbit4d.cli_data import DATA_VERBS
 from orbit4d.clip import load_clip, save_clip
 from orbit4d.diffusion.pipeline import BUILT_IN
+from orbit4d.export import compact
 
 OUTPUTS = ["clip", "orbit.mp4", "report.json", "scene.html", "scene.safetensors"]
 
@@ -295,6 +296,8 @@ def test_reconstruct_evaluate_export(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert scores["mean"]["psnr"] > 18, "60 steps explain a ball"
 
     assert main(["export", str(out), str(tmp_path / "ball.html")]) == 0
+    assert main(["export", str(out), str(tmp_path / "ball.glb.gz")]) == 0
+    assert len(compact.decode((tmp_path / "ball.glb.gz").read_bytes()).at(0.5)) > 0
     assert main(["export", str(out), str(tmp_path / "ball.mp4"), "--frames", "4", "--size", "64"]) == 0
     assert main(["export", str(out), str(tmp_path / "ply"), "--frames", "3"]) == 0
     assert len(list((tmp_path / "ply").glob("*.ply"))) == 3

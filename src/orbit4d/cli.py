@@ -14,7 +14,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from .cli_arguments import Folder, Names, OptionalCount, OptionalFile, OptionalFolder, OptionalNumber, OptionalText
 from .cli_studio import doctor, studio, view
-from .cli_train import train
+from .cli_train import TRAIN_DESCRIPTION, TRAIN_VERBS, train
 from .errors import InputError
 
 OptionalClip = Annotated[Path | None, arg(metavar="CLIP")]
@@ -293,6 +293,7 @@ def export(
       orbit4d export out/fox fox.webp --transparent         turntable; also .mp4, .gif, .webm, .mov
       orbit4d export out/fox fox_ply --up y-down                one 3DGS PLY per time, upright in SuperSplat
       orbit4d export out/fox fox.glb --time 0.5             one moment, KHR_gaussian_splatting; also .ply
+      orbit4d export out/fox fox.glb.gz                     compact 4D: what the page holds
       orbit4d export out/fox fox.4dgs                       motion in the 4dgs container
       orbit4d export out/fox fox_frames/transforms.json     RGBA frames and cameras, as `reconstruct` reads them
       orbit4d export captured.ply captured.html --source-up y-down
@@ -360,6 +361,8 @@ def main(argv: list[str] | None = None) -> int:
             case ["benchmark"]:
                 described = BENCHMARK_DESCRIPTION
                 call = parse(BENCHMARK_VERBS, arguments[1:], prog="orbit4d benchmark", description=described)
+            case ["train"] if arguments[1:2] and arguments[1] in TRAIN_VERBS:
+                call = parse(TRAIN_VERBS, arguments[1:], prog="orbit4d train", description=TRAIN_DESCRIPTION)
             case _:
                 call = parse(VERBS | GROUPS, arguments, prog="orbit4d", description=DESCRIPTION)
         call()

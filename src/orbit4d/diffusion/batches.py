@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from ..errors import InputError
 from .denoiser import Conditions, token_rays
 from .text import MAX_TOKENS, encode_text
 
+Only = Literal["all", "rows", "columns"]
+Role = Literal["4d", "static", "video"]
+ROLES: tuple[Role, ...] = get_args(Role)
 STILL_BELOW = 1.0
 """How far the log m that stands for no motion lies below the least of all clips."""
 
@@ -49,10 +52,17 @@ class BatchConfig:
     static_3d_share: float = 0.15
     still_share: float = 0.05
     """Of the moving samples: time runs, nothing moves, and the motion condition is the least there is."""
+    only: Only = "all"
+    """rows: all samples are static orbits, at any time that was rendered from all views, with the temporal stream closed. columns:
+    all are videos of one view. What spatial and temporal teachers are trained on."""
+    wide_share: float = 0.0
+    """Of the static samples: from clips of the role "static"; of the moving ones: videos, from clips of the role "video"."""
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.frames < 2:
             raise InputError(f"training: expected batch >= 1 and frames >= 2, got {self.batch} and {self.frames}")
+        if self.only not in get_args(Only):
+            raise InputError(f"training: expected only = all, rows or columns, got {self.only!r}")
         if self.image_share + self.several_share + self.video_share > 1:
             raise InputError("training: the shares of image, several and video references add up to more than 1")
 
@@ -102,19 +112,27 @@ class LatentSet:
                     f"{file}: lacks frames of the orbit or of the static orbit, which the denoiser trains on; render them"
                 )
         self.count = count
+        self.full_rows, self.full_columns = (self.index >= 0).all(1), (self.index >= 0).all(2)
+        """(clips, times) and (clips, views): where all views of a time, or all times of a view, were rendered."""
         self.rows = [torch.nonzero(self.clip_ids == i)[:, 0] for i in range(len(self.clips))]
         self.pairs = pairs
-        log_m = torch.tensor([log_motion(c["motion_magnitude"]) for c in self.clips])
+        every_log_m = torch.tensor([log_motion(c["motion_magnitude"]) for c in self.clips])
+        roles = torch.tensor([_role(file, clip) for file, clip in zip(names, self.clips, strict=True)])
+        # Of a static set only its static orbits are known.
+        log_m = every_log_m[roles != ROLES.index("static")] if (roles != ROLES.index("static")).any() else every_log_m
         self.log_m_mean = float(log_m.mean())
         self.log_m_std = float(log_m.std()) if len(log_m) > 1 and float(log_m.std()) > 0 else 1.0
-        self.motion = (log_m - self.log_m_mean) / self.log_m_std
+        self.motion = (every_log_m - self.log_m_mean) / self.log_m_std
         self.log_m_quantiles = torch.quantile(log_m, torch.linspace(0, 1, 21)).tolist()
         self.log_m_quantiles[0] -= STILL_BELOW
         self.still_motion = (self.log_m_quantiles[0] - self.log_m_mean) / self.log_m_std
         """The motion condition of what does not move at all: quantile 0."""
         kinds = [str(c["kind"] or "") for c in self.clips]
         toy = torch.tensor([kind.startswith("toy ") for kind in kinds])
-        self.toys, self.real = toy.nonzero()[:, 0], (~toy).nonzero()[:, 0]
+        whole = roles == ROLES.index("4d")
+        self.toys, self.real = (toy & whole).nonzero()[:, 0], (~toy & whole).nonzero()[:, 0]
+        self.wide = {role: (roles == ROLES.index(role)).nonzero()[:, 0] for role in ("static", "video")}
+        """Clips of which training is shown only static orbits, or only videos of one view; `toys` and `real` are the others."""
         counts = Counter(kinds)
         self.weights = torch.tensor([counts[kind] ** -0.5 for kind in kinds])
         self.vocabulary = sorted(set(kinds) - {""})
@@ -175,6 +193,14 @@ def pipeline_record(latents: LatentSet) -> dict[str, Any]:
     }
 
 
+def _role(file: str, clip: dict) -> int:
+    """What training may use of a clip, as an index of ROLES."""
+    role = clip.get("role", "4d")
+    if role not in ROLES:
+        raise InputError(f"{file}: expected a role of {', '.join(ROLES)}, got {role!r:.40}")
+    return ROLES.index(role)
+
+
 def _check_grid(file: str, clip: dict, *, first: dict) -> None:
     """Raises InputError unless the clip lies on an orbit's grid with the same times as the first, and m is known."""
     views, times = len(clip["camera_to_world"]), clip["times"]
@@ -206,11 +232,13 @@ class BatchPlan:
     """What was drawn for a batch, before any latent is touched: small, so that other processes can draw it.
 
     Attributes:
+        clips: (b,) numbers of the set's clips.
         x0, still: (b, f) rows of the set's latents: the samples' frames and the same views frozen.
         cameras: (b,) which of the set's orbits; views, times: (b, f) indices on it. prompts: b captions, "" where dropped.
         motion: (b,) standardised log m, NaN where absent. reference (b, f), static_mode (b,), static_mask (b,): as conditions.
     """
 
+    clips: Tensor
     x0: Tensor
     still: Tensor
     cameras: Tensor
@@ -230,19 +258,28 @@ def plan_batch(data: LatentSet, config: BatchConfig, generator: torch.Generator)
         return bool(torch.rand((), generator=generator) < share)
 
     x0, still, clips, views, times, prompts, motion, static_mode, static_mask, counts = ([] for _ in range(10))
-    static_count = round(config.static_share * config.batch)  # the same in every batch: shapes stay constant
+    static_share = {"all": config.static_share, "rows": 1.0, "columns": 0.0}[config.only]
+    static_count = round(static_share * config.batch)  # the same in every batch: shapes stay constant
     for i in range(config.batch):
-        toy = chance(config.toy_share)
+        frozen, toy = i < static_count, chance(config.toy_share)
         pool = data.toys if len(data.toys) and (toy or not len(data.real)) else data.real
+        wide = config.wide_share > 0 and chance(config.wide_share)
+        pool = data.wide["static" if frozen else "video"] if wide else pool
         clip = int(pool[torch.multinomial(data.weights[pool], 1, generator=generator)])
-        frozen, null = i < static_count, chance(config.drop_all)
-        still_life = not frozen and not null and chance(config.still_share)
+        null = chance(config.drop_all)
+        video = config.only == "columns" or (wide and not frozen)
+        still_life = not frozen and not null and not video and chance(config.still_share)
         v, j = _references(data, clip, config, frozen, generator)
         v, j = (v[:0], j[:0]) if null else (v, j)
-        wanted_v, wanted_j = _targets(data, clip, config, frozen, config.frames - len(v), generator)
         counts.append(len(v))
-        v, j = torch.cat([v, wanted_v]), torch.cat([j, wanted_j])
+        if config.only == "rows" or video:
+            v, j = _line(data, clip, config, row=frozen, generator=generator)
+        else:
+            wanted_v, wanted_j = _targets(data, clip, config, frozen, config.frames - len(v), generator)
+            v, j = torch.cat([v, wanted_v]), torch.cat([j, wanted_j])
         still.append(data.still[clip, v])
+        if config.only == "rows":  # any moment of a row is static to a network that knows no time
+            still[-1], j = data.index[clip, v, j], torch.zeros_like(j)
         x0.append(still[-1] if frozen or still_life else data.index[clip, v, j])
         clips.append(clip)
         views.append(v)
@@ -255,6 +292,7 @@ def plan_batch(data: LatentSet, config: BatchConfig, generator: torch.Generator)
         static_mode.append(frozen)
         static_mask.append(chance(config.static_3d_share) and not frozen and not null)
     return BatchPlan(
+        clips=torch.tensor(clips),
         x0=torch.stack(x0),
         still=torch.stack(still),
         cameras=data.camera_set[torch.tensor(clips)],
@@ -327,6 +365,19 @@ def _targets(
     if torch.rand((), generator=generator) < config.main_orbit_share:
         return order, order
     return _rendered(data, clip, count, generator)
+
+
+def _line(
+    data: LatentSet, clip: int, config: BatchConfig, *, row: bool, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The (view, time) pairs of a sample from one row, or one column, that was rendered whole, in random order."""
+    full = (data.full_rows if row else data.full_columns)[clip].nonzero()[:, 0]
+    if not len(full):
+        which = "row (all views of one time)" if row else "column (all times of one view)"
+        raise InputError(f"{data.clips[clip]['key']}: holds no whole {which}; render with --rows and --columns")
+    fixed = full[torch.randint(len(full), (), generator=generator)].repeat(config.frames)
+    order = torch.randperm(data.count, generator=generator)[: config.frames]
+    return (order, fixed) if row else (fixed, order)
 
 
 def _rendered(data: LatentSet, clip: int, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

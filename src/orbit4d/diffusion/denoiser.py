@@ -26,6 +26,7 @@ from .geometry import RelativePose, camera_frames, ray_frames
 from .layers import Stream, fourier, harmonics
 from .lift import Lift
 from .paths import PREDICTIONS
+from .priors import Priors, StreamFeatures, check_priors
 
 
 @dataclass(kw_only=True)
@@ -86,15 +87,23 @@ class Denoiser(ModelMixin, ConfigMixin):
         lift: int = 0,
         lift_blocks: tuple[int, ...] = (),
         prediction: str = "flow",
+        priors: tuple[int, ...] = (),
+        prior_dims: int = 16,
+        prior_kind: str = "distribution",
+        prior_inject: bool = True,
+        prior_shared: bool = False,
     ) -> None:
         """Geometry of the spatial stream: `rays` gives it absolute Pluecker rays and azimuths; `relative` "camera" or "ray" lets
         its attention across frames see relative poses; `lift` > 0 is the channels of a volume after each of `lift_blocks`.
-        `prediction` says what the output means, "flow", "v" or "x0"; see `paths`."""
+        `prediction` says what the output means, "flow", "v" or "x0"; see `paths`. `priors` are the blocks after which each stream
+        carries what teachers know (`orbit4d train orster`); `prior_dims`, `prior_kind` "distribution" or "means", `prior_inject`
+        and `prior_shared` say how, see `priors`."""
         super().__init__()
         if prediction not in PREDICTIONS:
             raise ValueError(f'prediction must be "flow", "v" or "x0", got {prediction!r}')
         if relative not in ("none", "camera", "ray"):
             raise ValueError(f'relative must be "none", "camera" or "ray", got {relative!r}')
+        check_priors(tuple(priors), depth=depth, dims=prior_dims, kind=prior_kind)
         grid = latent_size // patch
         channels = latent_channels * patch * patch
         self.patch, self.grid = patch, grid
@@ -127,6 +136,16 @@ class Denoiser(ModelMixin, ConfigMixin):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         self.motion = nn.Sequential(nn.Linear(9, temporal_width), nn.SiLU(), last)
+        options: dict[str, Any] = {
+            "dims": prior_dims,
+            "kind": prior_kind,
+            "inject": prior_inject,
+            "shared": prior_shared,
+        }
+        # Made last: the same seed gives the rest the same first weights, with priors and without.
+        self.prior_blocks = nn.ModuleDict(
+            {str(i): Priors((spatial_width, temporal_width), noise=noise, **options) for i in priors}
+        )
 
     def patchify(self, x: Tensor) -> Tensor:
         """(b, f, c, H, W) -> (b, f, tokens, c patch^2)."""
@@ -139,20 +158,38 @@ class Denoiser(ModelMixin, ConfigMixin):
         maps = tokens.flatten(0, 1).transpose(1, 2).unflatten(-1, (self.grid, self.grid))
         return F.pixel_shuffle(maps, self.patch).unflatten(0, (b, f))
 
-    def forward(self, x: Tensor, t: Tensor, c: Conditions) -> Tensor:
-        """Velocity (b, f, c, H, W) for noisy latents x (b, f, c, H, W) at noise levels t (b, f)."""
-        z_s, z_t, vector_s, vector_t, active = self.streams(x, t, c)
+    def forward(
+        self, x: Tensor, t: Tensor, c: Conditions, features: tuple[int, ...] | None = None
+    ) -> Tensor | tuple[Tensor, StreamFeatures]:
+        """Velocity (b, f, c, H, W) for noisy latents x (b, f, c, H, W) at noise levels t (b, f); with `features`, some blocks,
+        also what the streams hold after them."""
+        held = None if features is None else StreamFeatures()
+        z_s, z_t, vector_s, vector_t, active = self.streams(x, t, c, held=held, blocks=features or ())
         out = self.spatial.output(z_s, vector_s)
         if z_t is not None and vector_t is not None:
             temporal = self.temporal.output(z_t, vector_t)
             out = out.index_add(0, active, temporal.to(out.dtype))
-        return self.unpatchify(out)
+        return self.unpatchify(out) if held is None else (self.unpatchify(out), held)
+
+    def features(self, x: Tensor, t: Tensor, c: Conditions, blocks: tuple[int, ...]) -> StreamFeatures:
+        """What the streams hold after these blocks, for inputs as of `forward`; later blocks are not computed."""
+        held = StreamFeatures()
+        self.streams(x, t, c, held=held, blocks=blocks, stop=max(blocks) + 1)
+        return held
 
     def streams(
-        self, x: Tensor, t: Tensor, c: Conditions
+        self,
+        x: Tensor,
+        t: Tensor,
+        c: Conditions,
+        *,
+        held: StreamFeatures | None = None,
+        blocks: tuple[int, ...] = (),
+        stop: int | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor]:
         """The two streams before the head: z_s (b, f, p, d_s), z_t (b', f, p, d_t) for the b' samples whose gate is open,
-        their condition vectors, and the indices (b',) of those samples."""
+        their condition vectors, and the indices (b',) of those samples. `held` receives what they hold after `blocks`; `stop`
+        ends before that block."""
         b, f = x.shape[:2]
         tokens = self.patchify(x)
         text, text_mask = self._text(c, b, x)
@@ -189,19 +226,33 @@ class Denoiser(ModelMixin, ConfigMixin):
             pose = self._pose(c.plucker)
             points = {i: lift.points(c.plucker) for i, lift in self.lifts.items() if isinstance(lift, Lift)}
         same = None if c.time_ids is None or c.view_ids is None else c.time_ids[:, :, None] == c.time_ids[:, None, :]
-        for i, (block_s, block_t) in enumerate(zip(self.spatial.blocks, self.temporal.blocks, strict=True)):
+        pairs = list(zip(self.spatial.blocks, self.temporal.blocks, strict=True))[:stop]
+        for i, (block_s, block_t) in enumerate(pairs):
+            priors, said = self._priors(i, asked=i in blocks), {}
             per_frame = i % 2 == 0
             mask = masks["frame" if per_frame else "spatial"]
             run = partial(block_s, per_frame=per_frame, pose=pose)
             z_s = self._run(run, z_s, modulation_s, context_s, mask)
             if str(i) in self.lifts:
                 z_s = self._run(self.lifts[str(i)], z_s, points[str(i)], same)
+            if priors is not None:
+                z_s = priors.on_spatial(z_s, noise, said)
             if z_t is not None:
                 mask = masks["frame" if per_frame else "temporal"]
                 mask = mask.unflatten(0, (b, f))[active].flatten(0, 1) if per_frame else mask[active]
                 run = partial(block_t, per_frame=per_frame, other=z_s[active])
                 z_t = self._run(run, z_t, modulation_t, context_t, mask)
+                if priors is not None:
+                    z_t = priors.on_temporal(z_t, noise[active], said)
+            if held is not None and i in blocks:
+                held.spatial[i], held.priors[i], held.active = z_s, said, active
+                held.temporal |= {} if z_t is None else {i: z_t}
         return z_s, z_t, vector_s, vector_t, active
+
+    def _priors(self, block: int, *, asked: bool) -> Priors | None:
+        """Those after a block; where they change nothing, only if someone asks what they say."""
+        found = dict(self.prior_blocks.items()).get(str(block))
+        return found if isinstance(found, Priors) and (found.inject or asked) else None
 
     def _run(self, part: Callable[..., Tensor], *inputs: Any) -> Tensor:
         """One block or lift; its insides are not kept for the way back when gradient checkpointing is on."""

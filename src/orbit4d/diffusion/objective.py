@@ -104,7 +104,37 @@ def losses_at(
     noisy = add_noise(x0, noise, t, prediction)
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         output = model(noisy, t, c)
-    output = output.float()
+    return losses_of(
+        output,
+        x0,
+        still,
+        c,
+        reference,
+        t=t,
+        noise=noise,
+        noisy=noisy,
+        m_scale=m_scale,
+        prediction=prediction,
+        scored_frames=scored_frames,
+    )
+
+
+def losses_of(
+    output: Tensor,
+    x0: Tensor,
+    still: Tensor,
+    c: Conditions,
+    reference: Tensor,
+    *,
+    t: Tensor,
+    noise: Tensor,
+    noisy: Tensor,
+    m_scale: float,
+    prediction: Prediction,
+    scored_frames: float | None = None,
+) -> tuple[Tensor, Tensor]:
+    """`losses_at` of what a network has said already of `noisy`."""
+    device, output = x0.device, output.float()
     scored = (~reference).float()
     error = prediction_error(output, x0=x0, noise=noise, noisy=noisy, t=t, prediction=prediction)
     loss = (error * scored).sum() / (scored.sum() if scored_frames is None else scored_frames)

@@ -122,7 +122,7 @@ def train(
         check_training(precision=precision, tracker=log, compile=compile)
     ensure_writable_parent(out / "data.json")
     autoencoder, size = out / "autoencoder" / "autoencoder", recipe.plan.size
-    with first_does_it(), _locked(out) if first_process() else nullcontext():
+    with first_does_it(), locked_run(out) if first_process() else nullcontext():
         if ready and first_process():
             _check_data([samples, *map(Path, damped)], out, size=size)
         for name in chosen:
@@ -192,7 +192,7 @@ def _check_numbers(stage: Stage, numbers: dict[str, int | float | None]) -> None
 
 
 @contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked_run(out: Path) -> Iterator[None]:
     """One run at a time trains in `out`; a run that writes nothing leaves nothing."""
     with lock_folder(out):
         try:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
 from ..files import atomic_path
-from .batches import BatchConfig, LatentSet, pipeline_record, sample_batch
+from .batches import BatchConfig, BatchPlan, LatentSet, gather_batch, pipeline_record, plan_batch
 from .denoiser import Conditions, Denoiser
 from .objective import draw_noise, losses_at
 from .preview import Preview
@@ -94,19 +94,24 @@ class DenoiserTask:
             self.preview = Preview(latents, autoencoder)
 
     def draw(self, generator: torch.Generator, part: slice) -> DenoiserBatch:
-        x0, still, conditions, reference = sample_batch(self.latents, self.config, generator)
+        return self.draw_planned(generator, part)[0]
+
+    def draw_planned(self, generator: torch.Generator, part: slice) -> tuple[DenoiserBatch, BatchPlan]:
+        """The samples `part` of one batch, and what was drawn for them."""
+        plan = plan_batch(self.latents, self.config, generator)
+        x0, still, conditions, reference = gather_batch(self.latents, plan)
         t, noise = draw_noise(x0, reference, noise_shift=self.config.noise_shift, generator=generator)
         scored = float((~reference).sum())
         if len(range(*part.indices(len(x0)))) < len(x0):
             scored *= len(range(*part.indices(len(x0)))) / len(x0)
             x0, still, reference, t, noise = (x[part] for x in (x0, still, reference, t, noise))
-            whole: dict[str, Any] = {f.name: getattr(conditions, f.name) for f in fields(conditions)}
-            conditions = replace(conditions, **{k: v[part] for k, v in whole.items() if v is not None})
+            conditions, plan = _part(conditions, part), _part(plan, part)
         if conditions.static_mode is not None:
             conditions = replace(conditions, active=(~conditions.static_mode).nonzero()[:, 0])
-        return DenoiserBatch(
+        batch = DenoiserBatch(
             x0=x0, still=still, conditions=conditions, reference=reference, t=t, noise=noise, scored_frames=scored
         )
+        return batch, plan
 
     def loss(self, model: nn.Module, batch: DenoiserBatch, dtype: torch.dtype) -> tuple[Tensor, dict[str, Tensor]]:
         flow, motion = losses_at(
@@ -134,3 +139,12 @@ class DenoiserTask:
 
     def sheet(self, values: dict[str, Tensor]) -> Tensor | None:
         return None if self.preview is None else self.preview.sheet(self.model, values)
+
+
+_Parts = TypeVar("_Parts", Conditions, BatchPlan)
+
+
+def _part(whole: _Parts, part: slice) -> _Parts:
+    """The samples `part` of a dataclass whose fields have one entry a sample, or are None."""
+    values: dict[str, Any] = {f.name: getattr(whole, f.name) for f in fields(whole)}
+    return replace(whole, **{k: v[part] for k, v in values.items() if v is not None})

@@ -14,6 +14,7 @@ from ..outputs import CLIP_FILES, check_pixels, check_replaceable, created_paren
 from ..splat.gaussians import Gaussians, Gaussians4D
 from ..splat.io import save_scene
 from ..splat.turning import Up, check_up
+from .compact import write_compact
 from .four_dgs import write_4dgs
 from .glb import write_glb
 from .html import write_html
@@ -22,7 +23,8 @@ from .video import SUFFIXES, check_alpha, render_turntable, turntable, write_vid
 
 PLAYBACK_FPS = 12
 PLY_FILES = r"frame_\d{3,}\.ply"
-SCENE_SUFFIXES = (".html", ".glb", ".4dgs", ".ply", ".safetensors")
+COMPACT = ".glb.gz"
+SCENE_SUFFIXES = (".html", COMPACT, ".glb", ".4dgs", ".ply", ".safetensors")
 TRANSFORMS = "transforms.json"
 _EXPECTED = (
     f"expected a name in {', '.join((*SCENE_SUFFIXES, *SUFFIXES))}, DIR/{TRANSFORMS} for frames with cameras, or one "
@@ -43,10 +45,11 @@ def export_scene(
 ) -> Path:
     """Write a scene for other programs; the suffix of `out` decides.
 
-    `.html`: a page that plays. `.4dgs`: motion over `frames` times. `.glb` (KHR_gaussian_splatting, y up), `.ply`: the moment
-    `time` in [0, 1]. `.safetensors`: a scene of ours. `.mp4`, `.gif`, `.webp`, `.webm`, `.mov`: turntable of `frames` frames,
-    `size` pixels a side, `transparent` or on white. `DIR/transforms.json`: the turntable's RGBA frames, depths and cameras,
-    as `load_clip` reads them. No suffix: a folder with one 3DGS PLY for each of `frames` times.
+    `.html`: a page that plays. `.glb.gz`: what it holds, glTF whose morph targets are the motion (docs/format.md).
+    `.4dgs`: motion over `frames` times. `.glb` (KHR_gaussian_splatting, y up), `.ply`: the moment `time` in [0, 1].
+    `.safetensors`: a scene of ours. `.mp4`, `.gif`, `.webp`, `.webm`, `.mov`: turntable of `frames` frames, `size` pixels a
+    side, `transparent` or on white. `DIR/transforms.json`: the turntable's RGBA frames, depths and cameras, as `load_clip`
+    reads them. No suffix: a folder with one 3DGS PLY for each of `frames` times.
 
     Args:
         scene: a Gaussians4D, or whatever `imports.scenes.load_gaussians` reads.
@@ -54,7 +57,7 @@ def export_scene(
     Raises InputError for an unreadable scene, another suffix, or an `out` that cannot be written.
     """
     out = Path(out)
-    suffix = out.suffix.lower()
+    suffix = _suffix(out)
     target = out.parent if out.name == TRANSFORMS else out
     turned_up = check_up(up, argument="--up")
     _check(out, frames=frames, size=size, time=time, transparent=transparent, up=turned_up)
@@ -69,6 +72,8 @@ def export_scene(
         match suffix:
             case ".html":
                 write_html(loaded, out, frames=frames, title=out.stem)
+            case ".glb.gz":
+                write_compact(loaded, out, frames=frames)
             case ".glb":
                 write_glb(_moment(loaded, time), out, name=out.stem, extras={"time": time})
             case ".4dgs":
@@ -91,7 +96,7 @@ def export_scene(
 
 def _check(out: Path, *, frames: int, size: int, time: float, transparent: bool, up: Up) -> None:
     """Raises InputError for settings out of range, and for those that `out` cannot hold."""
-    suffix = out.suffix.lower()
+    suffix = _suffix(out)
     if not 2 <= frames <= 1024:
         raise InputError(f"--frames: expected 2 to 1024, got {frames}")
     if not 16 <= size <= 2048:
@@ -109,6 +114,10 @@ def _check(out: Path, *, frames: int, size: int, time: float, transparent: bool,
         raise InputError(f"--up: it is for PLY files, got {out}; leave it out (.glb and .4dgs are y up by their rules)")
     if out.suffix and out.is_dir():
         raise InputError(f"{out}: is a folder, expected a file name; choose another name")
+
+
+def _suffix(out: Path) -> str:
+    return COMPACT if out.name.lower().endswith(COMPACT) else out.suffix.lower()
 
 
 @torch.no_grad()

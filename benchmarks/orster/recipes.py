@@ -1,0 +1,107 @@
+"""The rows of the experiment: each differs from `none` in what its line says, and in nothing else.
+
+All share the 4D assets, steps, first weights, batches, levels and noise of their seed. `mixture` draws other batches: that is what
+it is about.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orbit4d.data.latent_set import LatentClip, open_latents
+from orbit4d.diffusion.batches import LatentSet
+from orbit4d.diffusion.denoiser import Denoiser
+from orbit4d.diffusion.presets import denoiser_xs
+from orbit4d.diffusion.train_denoiser import DenoiserConfig, DenoiserTask
+from orbit4d.errors import InputError
+from orbit4d.transfer.orster import TransferConfig
+from orbit4d.transfer.own_teacher import OwnTeacher
+from orbit4d.transfer.task import OrsterTask
+from orbit4d.transfer.teacher import PRIORS, Prior, Teacher
+from orbit4d.transfer.train import default_block, start_from_teachers, with_priors
+
+BLOCK = default_block(int(denoiser_xs().config["depth"]))
+MEANS = {"prior_kind": "means"}
+WIDE_SHARE = 0.5
+"""Of the mixture's samples: from the static and the video set."""
+
+
+@dataclass(kw_only=True)
+class Row:
+    """One way to use the teachers' data. `priors`: options of the student's priors, None for a student without. `transfer`: what
+    differs from the defaults. `init`: the streams start from the teachers'. `wide`: their training sets are trained on."""
+
+    says: str
+    priors: dict[str, Any] | None = None
+    transfer: dict[str, Any] = field(default_factory=dict)
+    init: bool = False
+    wide: bool = False
+
+
+ROWS = {
+    "none": Row(says="no transfer"),
+    "mixture": Row(says="joint training on the 4D, static and video sets", wide=True),
+    "pointwise": Row(
+        says="feature distillation: squared error, nothing injected, no decorrelation",
+        priors=MEANS | {"prior_inject": False},
+        transfer={"decorrelation_weight": 0.0},
+    ),
+    "no-orthogonality": Row(
+        says="both teachers attached to one shared stream, no decorrelation",
+        priors={"prior_shared": True},
+        transfer={"decorrelation_weight": 0.0},
+    ),
+    "no-distributions": Row(says="means only: squared error, means injected", priors=MEANS),
+    "orster": Row(says="the whole", priors={}),
+    "init": Row(says="started from the teachers", init=True),
+    "init-orster": Row(says="started from the teachers, and the whole", priors={}, init=True),
+}
+TEACHERS = {"teacher-spatial": "spatial", "teacher-temporal": "temporal"}
+
+
+def clips(work: Path, name: str, count: int | None = None, *, role: str = "4d") -> list[LatentClip]:
+    """The first clips of a set, by key. Raises InputError when there are fewer."""
+    store = open_latents(work / "latents" / name)
+    if count is not None and len(store) < count:
+        raise InputError(f"{store.source}: holds {len(store)} clips, expected {count}; run prepare.py with more")
+    found = [store[i] for i in range(len(store) if count is None else count)]
+    for clip in found:
+        clip.meta["role"] = role
+    return found
+
+
+def training_set(work: Path, row: Row, assets: int) -> LatentSet:
+    found = clips(work, "four", assets)
+    if row.wide:
+        found += clips(work, "static", role="static") + clips(work, "video", role="video")
+    return LatentSet(found)
+
+
+def teachers(work: Path) -> dict[Prior, Teacher]:
+    return {p: OwnTeacher(work / "teachers" / p / "teacher", prior=p, block=BLOCK) for p in PRIORS}
+
+
+def make_task(
+    name: str, config: DenoiserConfig, data: LatentSet, *, work: Path, out: Path, transfer: dict[str, Any]
+) -> DenoiserTask:
+    """What is trained for a row; the student's first weights follow from torch's seed. `transfer` goes over the defaults."""
+    row = ROWS[name]
+    if row.priors is None:
+        model: Denoiser = denoiser_xs()
+    else:
+        model = with_priors(denoiser_xs, (BLOCK,), **row.priors)
+    if row.init:
+        start_from_teachers(model, teachers(work))
+    if row.priors is None:
+        return DenoiserTask(data, config, model, out=out, autoencoder=None)
+    return OrsterTask(
+        data,
+        config,
+        model,
+        out=out,
+        autoencoder=None,
+        teachers=teachers(work),
+        transfer=TransferConfig(**(transfer | row.transfer)),
+    )

@@ -1,0 +1,265 @@
+"""The recipe as a whole: teachers on rows and columns, a student between them, runs that resume, batches that stay paired."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from sample_fixtures import disc_sample, write_folder
+
+from orbit4d.cli import main
+from orbit4d.data.plan import RenderPlan
+from orbit4d.diffusion import presets
+from orbit4d.diffusion.autoencoder import RGBAAutoencoder
+from orbit4d.diffusion.batches import LatentSet, gather_batch, plan_batch
+from orbit4d.diffusion.denoiser import Denoiser
+from orbit4d.diffusion.pipeline import Orbit4DPipeline
+from orbit4d.diffusion.train_autoencoder import encode_training_set
+from orbit4d.diffusion.train_denoiser import DenoiserConfig, DenoiserTask
+from orbit4d.diffusion.training import save_half
+from orbit4d.errors import InputError
+from orbit4d.transfer.orster import TransferConfig, is_temporal
+from orbit4d.transfer.own_teacher import OwnTeacher
+from orbit4d.transfer.task import OrsterTask
+from orbit4d.transfer.train import (
+    check_autoencoder,
+    default_block,
+    start_from_teachers,
+    train_orster,
+    train_teacher,
+    with_priors,
+)
+
+PLAN = RenderPlan(size=128, orbits=2, rows=4, columns=4, frames=8, outputs=())
+TINY = {"spatial_width": 16, "temporal_width": 16, "depth": 2, "spatial_heads": 2, "temporal_heads": 2}
+SMALL = {"prior_dims": 4}
+FAST = {"steps": 2, "batch": 4, "frames": 4, "save_every": 1, "precision": "fp32"}
+TRANSFER = TransferConfig(crossings=4, teacher_frames=3, statistics_batches=4, statistics_bins=2)
+
+
+@pytest.fixture(scope="module")
+def line(tmp_path_factory):
+    """A folder with data/, a model's autoencoder and a teacher of each kind, of a preset that is smaller than tiny."""
+    root = tmp_path_factory.mktemp("orster")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(presets, "denoiser_xs", lambda: Denoiser(**TINY))
+        samples = [disc_sample(PLAN, key=f"disc{i}", radius=20 + 8 * i, kind=f"disc {i}") for i in range(3)]
+        write_folder(root / "data", samples, plan=PLAN)
+        torch.manual_seed(0)
+        autoencoder = RGBAAutoencoder(detail_channels=8, widths=(8, 8, 16))
+        save_half(autoencoder, autoencoder.state_dict(), root / "model" / "autoencoder")
+        encode_training_set(root / "data", root / "model" / "autoencoder", root / "latents")
+        for prior in ("spatial", "temporal"):
+            train_teacher(
+                "xs", prior=prior, data=root / "data", out=root / prior, autoencoder=root / "model", seed=7, **FAST
+            )
+    return root
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(presets, "denoiser_xs", lambda: Denoiser(**TINY))
+
+
+def teachers(line) -> dict:
+    return {p: OwnTeacher(line / p / "teacher", prior=p, block=1) for p in ("spatial", "temporal")}
+
+
+def task(line, out, **options) -> OrsterTask:
+    torch.manual_seed(1)
+    model = with_priors(lambda: Denoiser(**TINY), (1,), **(SMALL | options))
+    config = DenoiserConfig(**(FAST | {"batch": 8, "frames": 6}))
+    return OrsterTask(
+        LatentSet(line / "latents"),
+        config,
+        model,
+        out=out,
+        autoencoder=None,
+        teachers=teachers(line),
+        transfer=TRANSFER,
+    )
+
+
+def test_batches_of_rows_are_static_and_of_columns_have_one_view(line):
+    data = LatentSet(line / "latents")
+    for only in ("rows", "columns"):
+        config = DenoiserConfig(**(FAST | {"batch": 12}), only=only)
+        times = set()
+        for seed in range(4):
+            plan = plan_batch(data, config, torch.Generator().manual_seed(seed))
+            x0, still, c, reference = gather_batch(data, plan)
+            assert bool(c.static_mode.all()) == (only == "rows") and bool((reference.sum(1) < 4).all())
+            for b in range(12):
+                views, moments = (data.pairs[plan.x0[b]][:, k] for k in (0, 1))
+                assert len(set((moments if only == "rows" else views).tolist())) == 1
+                assert len(set((views if only == "rows" else moments).tolist())) >= 3
+                times |= set(moments.tolist())
+            assert torch.equal(x0, still) or only == "columns"
+        assert len(times) > 2, "rows of several moments, columns of all"
+
+
+def test_wide_clips_give_static_orbits_and_videos_only(line):
+    from orbit4d.data.latent_set import open_latents
+
+    clips = list(open_latents(line / "latents"))
+    clips[0].meta["role"], clips[1].meta["role"] = "static", "video"
+    data = LatentSet(clips)
+    config = DenoiserConfig(**(FAST | {"batch": 12}), wide_share=0.5, static_share=0.5, still_share=0)
+    seen = {0: 0, 1: 0, 2: 0}
+    for seed in range(5):
+        plan = plan_batch(data, config, torch.Generator().manual_seed(seed))
+        for b, clip in enumerate(plan.clips.tolist()):
+            seen[clip] += 1
+            views, moments = (data.pairs[plan.x0[b]][:, k] for k in (0, 1))
+            assert clip != 0 or (bool(plan.static_mode[b]) and len(set(moments.tolist())) == 1)
+            assert clip != 1 or (not plan.static_mode[b] and len(set(views.tolist())) == 1)
+    assert min(seen.values()) > 5
+    clips[0].meta["role"] = "other"
+    with pytest.raises(InputError, match="role"):
+        LatentSet(clips)
+
+
+def test_teachers_see_rows_and_columns_that_cross_the_students_frames(line, tmp_path):
+    made = task(line, tmp_path)
+    data, seen = made.latents, 0
+    for seed in range(4):
+        generator = torch.Generator().manual_seed(seed)
+        batch, plan = made.draw_planned(torch.Generator().manual_seed(seed), slice(None))
+        found = made.draw(generator, slice(None))
+        for crossing, spatial in ((found.rows, True), (found.columns, False)):
+            assert crossing is not None
+            n = torch.arange(len(crossing.sample))
+            b, f, p = crossing.sample, crossing.frame, crossing.position
+            assert torch.equal(crossing.clip.latents[n, p], batch.x0[b, f]), "the crossing frame is the student's own"
+            assert torch.equal(crossing.clip.noise[n, p], batch.noise[b, f]), "under the same noise"
+            assert torch.equal(crossing.clip.plucker[n, p], batch.conditions.plucker[b, f])
+            assert not bool(crossing.clip.reference[n, p].any())
+            for k in range(len(b)):
+                rows = [
+                    int((data.latents.float() == x).flatten(1).all(1).nonzero()[0]) for x in crossing.clip.latents[k]
+                ]
+                pairs = data.pairs[torch.tensor(rows)]
+                clip = {int(data.clip_ids[r]) for r in rows}
+                assert clip == {int(plan.clips[b[k]])}, "of the same asset"
+                line_of = set(pairs[:, 1 if spatial else 0].tolist())
+                assert len(line_of) == 1 and len(set(map(tuple, pairs.tolist()))) == len(rows)
+                seen += int(crossing.clip.reference[k].any())
+    assert seen > 3, "clean frames where the student is shown some"
+
+
+def test_transfer_leaves_the_batches_as_they_are(line, tmp_path):
+    made = task(line, tmp_path)
+    plain = DenoiserTask(made.latents, made.config, made.model, out=tmp_path, autoencoder=None)
+    a, b = torch.Generator().manual_seed(3), torch.Generator().manual_seed(3)
+    for _ in range(3):
+        one, two = made.draw(a, slice(None)), plain.draw(b, slice(None))
+        assert torch.equal(one.x0, two.x0) and torch.equal(one.noise, two.noise) and torch.equal(one.t, two.t)
+
+
+def test_each_teacher_teaches_its_own_stream_only(line, tmp_path):
+    made = task(line, tmp_path)
+    batch = made.draw(torch.Generator().manual_seed(0), slice(None))
+    _, terms = made.loss(made.model, batch, torch.float32)
+    assert all(float(terms[f"{name}_{p}"]) != 0 for name in ("nll", "bures") for p in ("spatial", "temporal"))
+    gradients = {}
+    for prior in ("rows", "columns"):
+        made.model.zero_grad(set_to_none=True)
+        for other in ("rows", "columns"):
+            setattr(batch, other, getattr(batch, other) if other == prior else None)
+        total, _ = made.loss(made.model, batch, torch.float32)
+        total.backward()
+        with_teacher = {n: p.grad.clone() for n, p in made.model.named_parameters() if p.grad is not None}
+        setattr(batch, prior, None)
+        made.model.zero_grad(set_to_none=True)
+        total, _ = made.loss(made.model, batch, torch.float32)
+        total.backward()
+        without = {n: p.grad for n, p in made.model.named_parameters() if p.grad is not None}
+        changed = {
+            n for n, g in with_teacher.items() if n not in without or not torch.allclose(g, without[n], atol=1e-7)
+        }
+        gradients[prior] = changed
+        batch = made.draw(torch.Generator().manual_seed(0), slice(None))
+    assert gradients["rows"] and not any(is_temporal(n) for n in gradients["rows"])
+    assert gradients["columns"] and all(is_temporal(n) for n in gradients["columns"])
+
+
+@pytest.mark.parametrize("options", [{"prior_kind": "means"}, {"prior_shared": True}, {"prior_inject": False}])
+def test_ablated_students_have_losses_too(line, tmp_path, options):
+    made = task(line, tmp_path, **options)
+    total, terms = made.loss(made.model, made.draw(torch.Generator().manual_seed(0), slice(None)), torch.float32)
+    total.backward()
+    assert bool(torch.isfinite(total)) and float(terms["nll_temporal"]) != 0
+    assert (float(terms["bures_spatial"]) != 0) == (options.get("prior_kind") != "means")
+
+
+def test_killed_student_equals_the_uninterrupted_one_and_needs_no_teacher(line, tmp_path, small):
+    common = {"data": line / "data", "autoencoder": line / "model", "transfer": TRANSFER} | FAST
+    common |= {p: line / p / "teacher" for p in ("spatial", "temporal")}
+    for name, steps in (("whole", (4,)), ("killed", (2, 4))):
+        for count in steps:
+            made = train_orster("xs", out=tmp_path / name, **(common | {"steps": count, "lr": 1e-3}))
+        assert made == tmp_path / name / "weights"
+    whole, killed = (
+        torch.load(tmp_path / n / "denoiser" / "checkpoint.pt", weights_only=True) for n in ("whole", "killed")
+    )
+    assert set(whole["model"]) == set(killed["model"]) and whole["step"] == killed["step"] == 4
+    pipe = Orbit4DPipeline.from_pretrained(made)
+    assert tuple(pipe.denoiser.config["priors"]) == (1,)
+    record = json.loads((made / "pipeline.json").read_text())
+    assert record["transfer"]["teachers"]["spatial"]["licence"] == "apache-2.0"
+    clip = pipe(prompt="a disc", steps=2, seed=0, progress=False)
+    assert bool(torch.isfinite(clip.rgb).all())
+
+
+def test_resuming_is_exact(line, tmp_path):
+    from orbit4d.diffusion.trainer import fit
+
+    for name, stops in (("whole", (None,)), ("killed", (1, None))):
+        for stop in stops:
+            made = task(line, tmp_path / name)
+            fit(made.model, made, tmp_path / name, config=made.config, stop_after=stop)
+    whole, killed = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("whole", "killed"))
+    assert all(torch.equal(v, killed["model"][k]) for k, v in whole["model"].items())
+
+
+def test_a_student_can_start_from_its_teachers(line):
+    given = teachers(line)
+    model = with_priors(lambda: Denoiser(**TINY), (1,))
+    start_from_teachers(model, given)
+    state = model.state_dict()
+    for prior, part in (("spatial", "spatial."), ("temporal", "temporal.")):
+        own = given[prior].denoiser.state_dict()
+        assert all(torch.equal(v, state[n]) for n, v in own.items() if n.startswith(part))
+    with pytest.raises(InputError, match="does not fit"):
+        start_from_teachers(with_priors(lambda: Denoiser(**(TINY | {"spatial_width": 32})), (1,)), given)
+
+
+def test_what_does_not_fit_is_refused(line, tmp_path, small, capsys):
+    with pytest.raises(InputError, match="is a spatial teacher"):
+        OwnTeacher(line / "spatial" / "teacher", prior="temporal", block=0)
+    with pytest.raises(InputError, match="autoencoder"):
+        other = RGBAAutoencoder(detail_channels=8, widths=(8, 8, 16))
+        save_half(other, other.state_dict(), tmp_path / "other")
+        check_autoencoder(teachers(line), tmp_path / "other")
+    options = ["--data", str(line / "data"), "--out", str(tmp_path / "x")]
+    assert main(["train", "orster", "xs", *options]) == 2
+    assert "one teacher" in capsys.readouterr().err
+    assert main(["train", "orster", "xs", *options, "--spatial", str(line / "data")]) == 2
+    assert "diffusers pipeline" in capsys.readouterr().err
+    assert main(["train", "teacher", "xs", "--prior", "both", *options]) == 2
+    assert "expected" in capsys.readouterr().err
+
+
+def test_verbs_on_the_command_line(line, tmp_path, small, capsys):
+    common = ["--data", str(line / "data"), "--autoencoder", str(line / "model"), "--steps", "1", "--precision", "fp32"]
+    assert main(["train", "teacher", "xs", "--prior", "temporal", "--out", str(tmp_path / "t"), *common]) == 0
+    assert "teacher:" in capsys.readouterr().out
+    out = ["--out", str(tmp_path / "s"), "--temporal", str(tmp_path / "t" / "teacher"), "--batch", "4"]
+    assert main(["train", "orster", "xs", *out, *common]) == 0
+    said = capsys.readouterr().out
+    assert "licence apache-2.0" in said and "weights:" in said
+
+
+def test_the_default_block_attends_across_frames():
+    assert [default_block(d) for d in (2, 4, 6, 8)] == [1, 1, 3, 3]
