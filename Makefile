@@ -33,7 +33,7 @@ wheel: .venv/.created
 
 # The page's player, from TypeScript into the one file that is committed. Only needed where web/ changes; needs Node.
 web:
-	cd web && npm ci --ignore-scripts --no-audit --no-fund && npm run build
+	cd web && npm install --no-save --ignore-scripts --no-audit --no-fund && npm run build
 
 # Installs again whenever a file of the package, its build or its pins is newer than the last installation. torch goes first,
 # alone: so its exact pin decides which build is taken, before anything else asks for it.

@@ -378,7 +378,7 @@ def test_player_is_small():
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="no Node on this machine: the player cannot be built again")
 @pytest.mark.skipif(
-    not (WEB / "node_modules" / ".bin" / "vite").exists(), reason="run `npm ci` in web/ to build the player again"
+    not (WEB / "node_modules" / ".bin" / "vite").exists(), reason="run `make web` to build the player again"
 )
 def test_the_committed_player_is_what_its_source_builds(tmp_path):
     vite = str(WEB / "node_modules" / ".bin" / "vite")
