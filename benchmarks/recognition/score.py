@@ -1,6 +1,6 @@
 """Sample every prompt of the model's grammar (kind and motion), and let the recogniser say what it sees.
 
-    python benchmarks/recognition/score.py --recogniser recogniser.safetensors --weights out/weights --seeds 0 1 \
+    python benchmarks/recognition/score.py --weights out/weights --seeds 0 1 \
         --clips out/recognition/clips --out benchmarks/results/recognition_generated.json --pictures out/recognition
 
 Every sampled clip is kept as one small picture in --clips, so that a run that was stopped goes on, and another recogniser can
@@ -52,10 +52,10 @@ from orbit4d.files import atomic_path, digest, parse_json
 
 @dataclass(kw_only=True)
 class Arguments:
-    recogniser: Path
-    """What benchmarks/recognition/train.py wrote."""
     clips: Path
     """Folder for the sampled clips."""
+    recogniser: Path = Path(__file__).parent / "recogniser.safetensors"
+    """What benchmarks/recognition/train.py wrote; the committed one reads the built-in model's kinds."""
     weights: Path | None = None
     """The model; the built-in one when left out."""
     seeds: tuple[int, ...] = (0,)
