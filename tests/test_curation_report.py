@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from chromium import CHROMIUM, Chromium
 from curation_fixtures import disc, failed, make_sample, rendered, write_manifest
 from PIL import Image
-from test_page import CHROMIUM, open_page
 
 from orbit4d.data.curate import curate_folder
 from orbit4d.data.curation import CurationRules
@@ -143,5 +143,10 @@ def test_filters_in_a_browser(folder: Path, tmp_path: Path) -> None:
     </script></body>"""
     copy = tmp_path / "report.html"
     copy.write_text(page(folder).replace("</body>", script))
-    found = re.search(r'<pre id="shots">([^<]+)</pre>', open_page(copy, tmp_path))
-    assert found and found.group(1) == "4/4 shown;1/1 shown;1/1 shown;Curation report"
+    browser = Chromium(tmp_path)
+    try:
+        browser.open(copy, wait="document.getElementById('shots')?.textContent")
+        found = browser.js("document.getElementById('shots').textContent")
+    finally:
+        browser.close()
+    assert found == "4/4 shown;1/1 shown;1/1 shown;Curation report"
