@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import math
 import re
 from pathlib import Path
@@ -135,14 +134,6 @@ def load_complete(model: type[_Model], folder: Path) -> _Model:
                 f"{folder}: {kind.replace('_', ' ')} in its weights: {wrong[0]} and {len(wrong) - 1} more; check --weights"
             )
     return loaded
-
-
-def forget_path(folder: Path) -> None:
-    """Take the place that a saved model was once loaded from out of its settings: it tells of the machine, not of the model."""
-    file = folder / "config.json"
-    settings = parse_json(file.read_bytes(), source=file)
-    settings.pop("_name_or_path", None)
-    file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
 def _check_config(model: type[nn.Module], folder: Path) -> None:

@@ -21,7 +21,7 @@ from ..files import atomic_folder, digest
 from .autoencoder import RGBAAutoencoder, decode_straight, premultiply
 from .denoiser import Denoiser
 from .guidance import Guidance
-from .hub import BUILT_IN, PARTS, forget_path, load_complete, model_folder, read_record, weight_files
+from .hub import BUILT_IN, PARTS, load_complete, model_folder, read_record, weight_files
 from .machine import moved
 from .notes import MAX_REFERENCES, check_orbits, references_note, static_note
 from .paths import path_coefficients
@@ -37,6 +37,7 @@ from .sampling import (
     view_time_grid,
 )
 from .schedulers import DEFAULT, MAX_STEPS, Schedule, load_scheduler, make_scheduler
+from .training import forget_path
 from .vocabulary import Vocabulary
 
 __all__ = ["BUILT_IN", "DEFAULT_STEPS", "Orbit4DPipeline"]

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InputError
-from ..files import atomic_folder, atomic_path
-from .hub import forget_path
+from ..files import atomic_folder, atomic_path, parse_json
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Tracker = Literal["none", "tensorboard", "wandb"]
@@ -257,3 +256,11 @@ def save_half(model: Any, values: dict[str, Tensor], folder: Path) -> None:
         forget_path(temporary)
         for file in temporary.iterdir():  # safetensors writes files that only their owner can read
             file.chmod(0o644)
+
+
+def forget_path(folder: Path) -> None:
+    """Take the place that a saved model was once loaded from out of its settings: it tells of the machine, not of the model."""
+    file = folder / "config.json"
+    settings = parse_json(file.read_bytes(), source=file)
+    settings.pop("_name_or_path", None)
+    file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
