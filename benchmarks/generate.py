@@ -115,8 +115,9 @@ def open_page(page: Path) -> torch.Tensor | None:
     if found is None:
         raise SystemExit(f"{page}: the page reported nothing")
     images = [np.frombuffer(base64.b64decode(text), np.uint8) for text in found.group(1).split()]
-    pixels = np.stack([image.reshape(SIDE, SIDE, 4)[::-1, :, :3] for image in images])
-    return torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
+    pixels = np.stack([image.reshape(SIDE, SIDE, 4)[::-1] for image in images])
+    rgba = torch.from_numpy(pixels.copy()).permute(0, 3, 1, 2).float() / 255
+    return rgba[:, :3] + 1 - rgba[:, 3:]  # premultiplied, on white
 
 
 if __name__ == "__main__":
