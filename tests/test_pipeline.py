@@ -27,6 +27,8 @@ class Double:
 
     weights_hash = "double"
 
+    usual_motion = 0.6
+
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
@@ -54,6 +56,11 @@ def model(monkeypatch: pytest.MonkeyPatch) -> Double:
 
 def _quick(out: Path, **arguments: Any) -> dict:
     return generate(out=out, size=64, fit_steps=8, progress=False, **arguments)
+
+
+def test_what_is_not_said_of_the_motion_is_what_training_assets_have(model: Double, tmp_path: Path) -> None:
+    _quick(tmp_path / "ball", prompt="a ball", steps=2)
+    assert [call["motion"] for call in model.calls] == [0.6, None]
 
 
 def test_a_prompt_samples_the_moving_and_the_frozen_orbit(model: Double, tmp_path: Path) -> None:

@@ -172,6 +172,7 @@ def test_a_still_life_is_named_by_the_least_motion(latents):
     assert torch.equal(x0, still) and (c.times[moving].max(1).values > 0).all()
     torch.testing.assert_close(c.motion[moving], torch.full((6,), data.still_motion))
     assert data.still_motion < data.motion.min() and data.log_m_quantiles[0] < data.log_m_quantiles[1]
+    assert 0 < data.usual_motion <= 1
 
 
 def test_bad_batches_are_refused():

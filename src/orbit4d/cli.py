@@ -89,7 +89,7 @@ def generate(
         static: A GLB (its pose at time 0), Gaussians (.ply, .splat, scene.safetensors) or a clip of a static orbit: the
             object that is to move.
         static_up: Axis that points up in the Gaussians of --static, where the file does not say; z when absent.
-        motion: Amount of motion, 0 (least) to 1 (most); the model decides when absent.
+        motion: Amount of motion, 0 (least) to 1 (most); when absent what its training assets have on average.
         guidance_scale: Classifier-free guidance; 1 is none, more follows the conditions more closely.
         guidance_3d: Weight of the 3D-aware guidance term; 0 is none.
         seed: Seed of the noise.

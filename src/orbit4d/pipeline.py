@@ -84,7 +84,8 @@ def generate(
             camera of a clip.
         static: a GLB (its pose at time 0 is used), Gaussians (`.ply`, `.splat`, a scene of ours at time 0) or a clip argument
             of a static orbit. static_up: the axis that points up in the Gaussians' file: z, y, y-down; None: what it says, else z.
-        motion: amount of motion as a quantile in [0, 1] of the training set's; None leaves it to the model.
+        motion: amount of motion as a quantile in [0, 1] of the training set's; None is what undamped training clips have, where
+            the model records it (`usual_motion`), else left to the model.
         guidance_scale: diffusers convention, 1 = none. guidance_3d: weight of the 3D-aware term.
         seed: the same seed on the same machine gives the same result.
         scheduler: one of `diffusion.schedulers.NAMES`; None is the model's own. steps: its steps; None is enough for it.
@@ -144,12 +145,15 @@ def generate(
             if watch is not None:
                 watch.warning(warning)
 
+        # A video shows how much moves.
+        amount = pipe.usual_motion if motion is None and video is None else motion
+
         def sample(frozen: bool) -> OrbitalClip:
             clip = pipe(
                 **told,
                 prompt=prompt,
                 azimuth=azimuth or 0.0,
-                motion=None if frozen else motion,
+                motion=None if frozen else amount,
                 guidance_scale=guidance_scale,
                 guidance_3d=guidance_3d,
                 scheduler=scheduler,

@@ -124,6 +124,9 @@ class LatentSet:
         self.log_m_std = float(log_m.std()) if len(log_m) > 1 and float(log_m.std()) > 0 else 1.0
         self.motion = (every_log_m - self.log_m_mean) / self.log_m_std
         self.log_m_quantiles = torch.quantile(log_m, torch.linspace(0, 1, 21)).tolist()
+        authored = every_log_m[torch.tensor([not clip.get("damped") for clip in self.clips])]
+        self.usual_motion = float((log_m <= authored.median()).float().mean()) if len(authored) else None
+        """The quantile of the undamped clips' median."""
         self.log_m_quantiles[0] -= STILL_BELOW
         self.still_motion = (self.log_m_quantiles[0] - self.log_m_mean) / self.log_m_std
         """The motion condition of what does not move at all: quantile 0."""
@@ -187,6 +190,7 @@ def pipeline_record(latents: LatentSet) -> dict[str, Any]:
         "log_m_mean": latents.log_m_mean,
         "log_m_std": latents.log_m_std,
         "log_m_quantiles": latents.log_m_quantiles,
+        "usual_motion": latents.usual_motion,
         "vocabulary": latents.vocabulary,
         "prompts": latents.prompts,
         "clips": len(latents.clips),

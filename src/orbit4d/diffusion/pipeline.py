@@ -141,6 +141,15 @@ class Orbit4DPipeline:
         return [note for note in notes if note]
 
     @property
+    def usual_motion(self) -> float | None:
+        """The quantile of the motion magnitude that undamped training clips have on average; None where it is not recorded.
+
+        A model that was also trained on damped clips takes "nothing said" for less motion than was authored.
+        """
+        value = self.motion.get("usual_motion")
+        return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
+
+    @property
     def prediction(self) -> str:
         """What the network's output means: "flow", "v" or "x0"."""
         return self.denoiser.config.get("prediction", "flow")
