@@ -28,9 +28,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
 )
+"""Software drawing, and nothing that asks the network."""
 MAX_SECONDS = 120.0
 """After which a page or the browser counts as stuck, however loaded the machine."""
 
@@ -49,7 +48,8 @@ class Chromium:
             os.dup2(13, 3)
             os.dup2(14, 4)
 
-        command = [CHROMIUM, *FLAGS, *flags, f"--user-data-dir={folder / 'profile'}", "about:blank"]
+        driven = ("--hide-scrollbars", "--remote-debugging-pipe")
+        command = [CHROMIUM, *FLAGS, *driven, *flags, f"--user-data-dir={folder / 'profile'}", "about:blank"]
         self.process = subprocess.Popen(
             command,
             preexec_fn=place,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -13,21 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
-FLAGS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--remote-debugging-port=0",
-    "--window-size=1000,680",
-)
+from chromium import CHROMIUM, FLAGS
+
 PATIENCE = 180.0
 """Seconds until a condition counts as never coming true: a loaded machine is slow, not wrong."""
 
@@ -166,7 +152,14 @@ def browser(folder: Path) -> Iterator[Browser]:
 
     profile, downloads = folder / "profile", folder / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
-    command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "about:blank"]
+    command = [
+        str(CHROMIUM),
+        *FLAGS,
+        "--remote-debugging-port=0",
+        "--window-size=1000,680",
+        f"--user-data-dir={profile}",
+        "about:blank",
+    ]
     environment = {**os.environ, "HOME": str(folder)}
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     try:

@@ -266,7 +266,7 @@ def evaluate(
     """
     from .clip import load_clip
     from .evaluate.evaluate import evaluate_scene, format_scores
-    from .export.by_suffix import scene_file
+    from .imports.scenes import scene_file
     from .splat.io import load_scene
 
     clip = load_clip(against)

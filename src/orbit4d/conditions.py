@@ -31,8 +31,6 @@ MAX_VIDEO_FRAMES = 5
 """Reference frames of a video: training shows two to five clean frames of one view, never more."""
 FLOATING = 3.0
 """Gaussians this many times farther from the middle than 95 % of them do not count for how large the object is."""
-FRAME_RADIUS = 2.0 * math.sin(math.radians(39.6 / 2)) * 0.95
-"""Radius of the sphere that fills the standard orbit's frame: training assets are placed in it (`data.placement`)."""
 VISIBLE = 0.1
 """Alpha above which a pixel counts for the object's bounding box."""
 
@@ -172,6 +170,8 @@ def load_condition_gaussians(path: str | Path, *, up: str | None = None, size: i
 
 def _placed(gaussians: Gaussians, *, source: str) -> Gaussians:
     """Moved and scaled so that what is visible fills the standard orbit's frame as training assets do."""
+    from .data.placement import FRAME_RADIUS
+
     seen = gaussians.logit_opacities.sigmoid() > VISIBLE
     if not bool(seen.any()):
         raise InputError(f"--static: {source} shows no object: its Gaussians are all but transparent; check the file")

@@ -158,7 +158,7 @@ def write_glb(
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": len(buffer.data)}],
     }
-    return _container(document, bytes(buffer.data))
+    return pack_glb(document, bytes(buffer.data))
 
 
 def _inverse_bind(joints: list[Joint]) -> np.ndarray:
@@ -223,8 +223,9 @@ def _bytes_that_sum_to_255(weights: np.ndarray) -> np.ndarray:
     return out.astype(np.uint8)
 
 
-def _container(document: dict, binary: bytes) -> bytes:
-    text = json.dumps(document, separators=(",", ":")).encode()
+def pack_glb(document: dict, binary: bytes) -> bytes:
+    """The bytes of a .glb of a JSON document and one binary chunk. Raises ValueError for numbers that are not finite."""
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
     text += b" " * (-len(text) % 4)
     binary += b"\0" * (-len(binary) % 4)
     head = struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(binary))

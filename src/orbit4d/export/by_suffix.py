@@ -9,7 +9,7 @@ import torch
 from ..clip import save_clip
 from ..errors import InputError
 from ..files import ensure_writable_parent
-from ..imports.scenes import SCENE_FILE, load_gaussians
+from ..imports.scenes import load_gaussians
 from ..outputs import CLIP_FILES, check_pixels, check_replaceable, created_parents_removed_on_error
 from ..splat.gaussians import Gaussians, Gaussians4D
 from ..splat.io import save_scene
@@ -123,9 +123,3 @@ def _suffix(out: Path) -> str:
 @torch.no_grad()
 def _moment(scene: Gaussians4D, time: float) -> Gaussians:
     return scene.at(time).detach()
-
-
-def scene_file(path: str | Path) -> Path:
-    """The scene file that `path` names: itself, or scene.safetensors in the folder that it is."""
-    path = Path(path)
-    return path / SCENE_FILE if path.is_dir() else path

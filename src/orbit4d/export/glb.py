@@ -7,13 +7,12 @@ rotations unit xyzw; colours are the reconstructed sRGB values, as in 3DGS.
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from ..assets.glb_writer import pack_glb
 from ..errors import InputError
 from ..files import atomic_path
 from ..splat.gaussians import Gaussians
@@ -71,11 +70,8 @@ def write_glb(gaussians: Gaussians, path: str | Path, *, name: str = "orbit4d", 
         "bufferViews": views,
         "buffers": [{"byteLength": len(chunk)}],
     }
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
-    text += b" " * (-len(text) % 4)
-    parts = [struct.pack("<I4s", len(text), b"JSON"), text, struct.pack("<I4s", len(chunk), b"BIN\0"), bytes(chunk)]
     with atomic_path(path) as temporary:
-        temporary.write_bytes(struct.pack("<4sII", b"glTF", 2, 12 + sum(map(len, parts))) + b"".join(parts))
+        temporary.write_bytes(pack_glb(document, bytes(chunk)))
     return path
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..assets.glb_writer import pack_glb
 from ..errors import InputError
 from ..files import parse_json
 
@@ -69,11 +69,7 @@ def write_glb(document: dict, buffer: Buffer) -> bytes:
         "bufferViews": buffer.views,
         "buffers": [{"byteLength": len(buffer.data)}],
     }
-    text = json.dumps(whole, separators=(",", ":"), allow_nan=False).encode()
-    text += b" " * (-len(text) % 4)
-    binary = bytes(buffer.data) + b"\0" * (-len(buffer.data) % 4)
-    head = struct.pack("<III", _MAGIC, 2, 28 + len(text) + len(binary))
-    return b"".join([head, struct.pack("<II", len(text), _JSON), text, struct.pack("<II", len(binary), _BIN), binary])
+    return pack_glb(whole, bytes(buffer.data))
 
 
 def read_glb(data: bytes, *, source: str) -> tuple[dict, bytes]:

@@ -43,7 +43,7 @@ def load_gaussians(path: str | Path, *, up: Up | None = None) -> Gaussians4D:
         if up not in (None, "y"):
             raise InputError(f"{path}: glTF is y up by its rules, got {up}; leave the option out")
         return Gaussians4D(canonical=read_glb(path))
-    file = path / SCENE_FILE if path.is_dir() else path
+    file = scene_file(path)
     if file.suffix.lower() != ".safetensors" and file.is_file():
         raise InputError(
             f"{path}: expected scene.safetensors, .ply, .splat, .glb, or a folder of one .ply a time, got "
@@ -53,6 +53,12 @@ def load_gaussians(path: str | Path, *, up: Up | None = None) -> Gaussians4D:
     if up not in (None, "z"):
         raise InputError(f"{path}: scenes of orbit4d are z up, got {up}; leave the option out")
     return scene
+
+
+def scene_file(path: str | Path) -> Path:
+    """The scene file that `path` names: itself, or scene.safetensors in the folder that it is."""
+    path = Path(path)
+    return path / SCENE_FILE if path.is_dir() else path
 
 
 def read_sequence(folder: str | Path, *, up: Up | None = None) -> Gaussians4D:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import InputError
-from ..export.by_suffix import scene_file
 from ..export.home import Home
 from ..files import lock_folder
+from ..imports.scenes import scene_file
 from .create_panel import CreatePanel
 from .gallery_panel import GalleryPanel
 from .guard import Guard, is_loopback

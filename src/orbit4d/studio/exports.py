@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError
-from ..export.by_suffix import export_scene, scene_file
+from ..export.by_suffix import export_scene
+from ..imports.scenes import scene_file
 
 MAX_BYTES = 512 * 2**20
 """Of a download: it passes through the memory of both sides."""
