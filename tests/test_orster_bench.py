@@ -77,7 +77,7 @@ def test_every_row_of_the_experiment_differs_as_it_says():
     assert set(recipes.ROWS) == {
         "none", "mixture", "pointwise", "no-orthogonality", "no-distributions", "orster", "init", "init-orster",
     }  # fmt: skip
-    plain, models = recipes.denoiser_xs, {}
+    plain, models = recipes.network, {}
     for name, r in recipes.ROWS.items():
         torch.manual_seed(0)
         models[name] = plain() if r.priors is None else recipes.with_priors(plain, (1,), **r.priors)
@@ -89,3 +89,22 @@ def test_every_row_of_the_experiment_differs_as_it_says():
     shared = models["no-orthogonality"].prior_blocks["1"]
     assert shared.shared and shared.spatial.gate.shape == shared.temporal.gate.shape
     assert models["pointwise"].prior_blocks["1"].spatial.gate is None
+
+
+def test_the_mixture_draws_from_the_wide_sets():
+    recipes = script("recipes")
+
+    class Stop(Exception):
+        pass
+
+    seen = {}
+
+    def task(data, config, model, **_):
+        seen["share"] = config.wide_share
+        raise Stop
+
+    recipes.DenoiserTask = task
+    for name, share in (("none", 0.0), ("mixture", recipes.WIDE_SHARE)):
+        with pytest.raises(Stop):
+            recipes.make_task(name, recipes.DenoiserConfig(), None, work=Path(), out=Path(), transfer={})
+        assert seen["share"] == share

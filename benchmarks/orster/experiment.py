@@ -1,7 +1,7 @@
 """One row of the experiment: train it, score it on held-out assets, write one JSON line.
 
-    python benchmarks/orster/experiment.py --work out/orster --row teacher-spatial --steps 6000
-    python benchmarks/orster/experiment.py --work out/orster --row orster --assets 25 --seed 0 --steps 3000
+    python benchmarks/orster/experiment.py --work out/orster --row teacher-spatial --steps 3000
+    python benchmarks/orster/experiment.py --work out/orster --row orster --assets 25 --seed 0
 
 A killed run goes on from its checkpoint; a finished one is a line of WORK/rows.jsonl and is not run again. `--budget wall` gives
 a row as many steps as cost what `--steps` of the row `none` cost, by WORK/step_costs.json (step_cost.py).
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import torch
 import tyro
 from answers import evaluate, forgetting
-from recipes import ROWS, TEACHERS, clips, make_task, training_set
+from recipes import ROWS, TEACHERS, clips, make_task, network, training_set
 from shared_paths import add_benchmarks
 
 add_benchmarks()
@@ -30,7 +30,7 @@ from orbit4d.diffusion.autoencoder import RGBAAutoencoder  # noqa: E402
 from orbit4d.diffusion.batches import LatentSet  # noqa: E402
 from orbit4d.diffusion.denoiser import Denoiser  # noqa: E402
 from orbit4d.diffusion.hub import BUILT_IN  # noqa: E402
-from orbit4d.diffusion.presets import denoiser_xs, xs  # noqa: E402
+from orbit4d.diffusion.presets import xs  # noqa: E402
 from orbit4d.diffusion.train_denoiser import DenoiserConfig, DenoiserTask  # noqa: E402
 from orbit4d.diffusion.trainer import fit  # noqa: E402
 from orbit4d.errors import InputError  # noqa: E402
@@ -53,9 +53,9 @@ class Arguments:
     assets: int = 25
     """Of the 4D set; teachers have the whole of theirs."""
     seed: int = 0
-    steps: int = 3000
+    steps: int = 1000
     budget: Literal["steps", "wall"] = "steps"
-    batch: int = 8
+    batch: int = 4
     frames: int = 7
     save_every: int = 100
     autoencoder: Path = BUILT_IN / "autoencoder"
@@ -148,7 +148,7 @@ def train_teacher_row(a: Arguments, config: DenoiserConfig, held: LatentSet) -> 
     data = LatentSet(clips(a.work, {"spatial": "static", "temporal": "video"}[prior]))
     config = replace(config, only={"spatial": "rows", "temporal": "columns"}[prior])
     torch.manual_seed(a.seed)
-    task = DenoiserTask(data, config, denoiser_xs(), out=out / "denoiser", autoencoder=None)
+    task = DenoiserTask(data, config, network(), out=out / "denoiser", autoencoder=None)
     fit(task.model, task, out / "denoiser", config=config)
     folder = collect_teacher(out, data, prior=prior, autoencoder=a.autoencoder)  # type: ignore[arg-type]
     model: Denoiser = OwnTeacher(folder, prior=prior, block=-1).denoiser  # type: ignore[arg-type]

@@ -6,14 +6,13 @@ it is about.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from orbit4d.data.latent_set import LatentClip, open_latents
 from orbit4d.diffusion.batches import LatentSet
 from orbit4d.diffusion.denoiser import Denoiser
-from orbit4d.diffusion.presets import denoiser_xs
 from orbit4d.diffusion.train_denoiser import DenoiserConfig, DenoiserTask
 from orbit4d.errors import InputError
 from orbit4d.transfer.orster import TransferConfig
@@ -22,7 +21,8 @@ from orbit4d.transfer.task import OrsterTask
 from orbit4d.transfer.teacher import PRIORS, Prior, Teacher
 from orbit4d.transfer.train import default_block, start_from_teachers, with_priors
 
-BLOCK = default_block(int(denoiser_xs().config["depth"]))
+DEPTH = 4
+BLOCK = default_block(DEPTH)
 MEANS = {"prior_kind": "means"}
 WIDE_SHARE = 0.5
 """Of the mixture's samples: from the static and the video set."""
@@ -58,12 +58,28 @@ ROWS = {
     "init": Row(says="started from the teachers", init=True),
     "init-orster": Row(says="started from the teachers, and the whole", priors={}, init=True),
 }
+SETS = {"static": "wide", "video": "wide"}
+"""What the folder of a role's clips is called: both are views of the same assets, rows for one and columns for the other."""
 TEACHERS = {"teacher-spatial": "spatial", "teacher-temporal": "temporal"}
+
+
+def network() -> Denoiser:
+    """Teachers and students: 0.4 million parameters of the built-in architecture, so that a row takes minutes."""
+    return Denoiser(
+        spatial_width=64,
+        temporal_width=32,
+        depth=DEPTH,
+        spatial_heads=2,
+        temporal_heads=1,
+        relative="camera",
+        lift=16,
+        lift_blocks=(1,),
+    )
 
 
 def clips(work: Path, name: str, count: int | None = None, *, role: str = "4d") -> list[LatentClip]:
     """The first clips of a set, by key. Raises InputError when there are fewer."""
-    store = open_latents(work / "latents" / name)
+    store = open_latents(work / "latents" / SETS.get(name, name))
     if count is not None and len(store) < count:
         raise InputError(f"{store.source}: holds {len(store)} clips, expected {count}; run prepare.py with more")
     found = [store[i] for i in range(len(store) if count is None else count)]
@@ -88,10 +104,11 @@ def make_task(
 ) -> DenoiserTask:
     """What is trained for a row; the student's first weights follow from torch's seed. `transfer` goes over the defaults."""
     row = ROWS[name]
+    config = replace(config, wide_share=WIDE_SHARE if row.wide else 0.0)
     if row.priors is None:
-        model: Denoiser = denoiser_xs()
+        model: Denoiser = network()
     else:
-        model = with_priors(denoiser_xs, (BLOCK,), **row.priors)
+        model = with_priors(network, (BLOCK,), **row.priors)
     if row.init:
         start_from_teachers(model, teachers(work))
     if row.priors is None:

@@ -33,7 +33,7 @@ class Arguments:
     rounds: int = 5
     steps: int = 4
     """Of each row a round."""
-    batch: int = 8
+    batch: int = 4
     rows: tuple[str, ...] = tuple(ROWS)
     threads: int = 1
 
