@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from orbit4d.assets.glb_writer import pack_glb
 from orbit4d.cameras import Cameras, Orbit
 from orbit4d.clip import OrbitalClip
 from orbit4d.splat.gaussians import SH_C0, Gaussians
@@ -88,3 +91,13 @@ def computed_with(isa: str, expression: str, folder: Path) -> dict[str, Tensor]:
     if out["name"] != isa:
         pytest.skip(f"this processor has no {isa}")
     return out["result"]
+
+
+def changed_glb(source: Path, out: Path, change: Callable[[dict], object]) -> Path:
+    """The file with its JSON changed by `change`, a function of the document."""
+    data = source.read_bytes()
+    size = int.from_bytes(data[12:16], "little")
+    document = json.loads(data[20 : 20 + size])
+    change(document)
+    out.write_bytes(pack_glb(document, data[28 + size :]))
+    return out

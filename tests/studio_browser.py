@@ -24,7 +24,7 @@ class Browser:
     def __init__(self, url: str, downloads: Path) -> None:
         from websockets.sync.client import connect
 
-        self._socket = connect(url, max_size=2**28)
+        self._socket = connect(url, max_size=2**28, ping_interval=None)  # a page that computes answers late
         self._count = 0
         self.downloads = downloads
         self.errors: list[str] = []

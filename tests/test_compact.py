@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_page import toy
 
+from orbit4d.assets.glb_writer import pack_glb
 from orbit4d.cameras import Orbit
 from orbit4d.errors import InputError
 from orbit4d.export.compact import decode, encode, write_compact
@@ -204,6 +205,38 @@ def test_it_is_valid_gltf_with_standard_splats(lively):
         assert accessor["componentType"] in COMPONENTS
 
 
+def test_viewers_of_plain_gltf_place_and_frame_it(lively):
+    """They take 1 for the largest weight, and some add the position itself where a target has none."""
+    document, _ = read_glb(gzip.decompress(encode(lively, frames=FRAMES)), source="test")
+    targets, accessors = document["meshes"][0]["primitives"][0]["targets"], document["accessors"]
+    for target in targets:
+        assert {"min", "max"} <= accessors[target["POSITION"]].keys()
+        filled = [accessors[i] for i in target.values() if "bufferView" in accessors[i]]
+        assert filled and all(a["normalized"] for a in filled) and len({a["componentType"] for a in filled}) == 1
+
+
+def test_targets_of_version_1_are_read(lively):
+    """Whole numbers, with weights for these."""
+    data = encode(lively, frames=FRAMES)
+    document, binary = read_glb(gzip.decompress(data), source="test")
+    accessors, targets = document["accessors"], document["meshes"][0]["primitives"][0]["targets"]
+    factors = []
+    for target in targets:
+        filled = [accessors[i] for i in target.values() if "bufferView" in accessors[i]]
+        factors.append({5120: 127, 5122: 32767}[filled[0]["componentType"]])
+        for accessor in filled:
+            del accessor["normalized"]
+    document["meshes"][0]["extras"]["orbit4d"]["version"] = 1
+    output = accessors[document["animations"][0]["samplers"][0]["output"]]
+    view = document["bufferViews"][output["bufferView"]]
+    binary = bytearray(binary)
+    spline = np.ndarray((output["count"] // len(targets), len(targets)), "<f4", binary, view["byteOffset"])
+    spline /= np.array(factors, np.float32)
+    old, new = decode(pack_glb(document, bytes(binary))).at(0.4), decode(data).at(0.4)
+    for name, value in vars(new).items():
+        torch.testing.assert_close(getattr(old, name), value, atol=1e-5, rtol=1e-4)
+
+
 def edited(data: bytes, change) -> bytes:
     """The .glb with its JSON changed by `change(document)`."""
     size = struct.unpack_from("<I", data, 12)[0]
@@ -240,7 +273,7 @@ HOSTILE = {
     "another axis": _set("nodes", 0, "rotation", value=[0, 0, 0, 1]),
     "too many targets": _set("meshes", 0, "primitives", 0, "targets", value=[{}] * 65),
     "linear animation": _set("animations", 0, "samplers", 0, "interpolation", value="LINEAR"),
-    "other version": _set("meshes", 0, "extras", "orbit4d", "version", value=2),
+    "other version": _set("meshes", 0, "extras", "orbit4d", "version", value=3),
     "no units": _set("meshes", 0, "extras", "orbit4d", "units", value={}),
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +10,16 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from plyfile import PlyData, PlyElement
+from splat_fixtures import changed_glb
 
+from orbit4d.assets.gltf import load_glb
 from orbit4d.cli import main
 from orbit4d.errors import InputError
 from orbit4d.export.by_suffix import export_scene
 from orbit4d.export.glb import write_glb
 from orbit4d.export.ply import write_ply, write_ply_sequence
 from orbit4d.imports import checked
-from orbit4d.imports.glb import EXTENSION, read_glb
+from orbit4d.imports.glb import EXTENSION, has_gaussians, read_glb
 from orbit4d.imports.ply import read_ply
 from orbit4d.imports.scenes import load_gaussians, read_sequence
 from orbit4d.imports.splat import LAYOUT, read_splat
@@ -265,19 +265,6 @@ def test_glb_round_trip(g: Gaussians, tmp_path: Path) -> None:
     )
 
 
-def changed_glb(source: Path, out: Path, change) -> Path:
-    """The file with its JSON changed by `change`, a function of the document."""
-    data = source.read_bytes()
-    size = struct.unpack_from("<I", data, 12)[0]
-    document = json.loads(data[20 : 20 + size])
-    change(document)
-    text = json.dumps(document).encode()
-    text += b" " * (-len(text) % 4)
-    head = struct.pack("<4sIII4s", b"glTF", 2, len(data) - size + len(text), len(text), b"JSON")
-    out.write_bytes(head + text + data[20 + size :])
-    return out
-
-
 def test_glb_nodes_place_their_gaussians(ball: Gaussians, tmp_path: Path) -> None:
     """A quarter turn about glTF's y (our z), twice the size, moved up; a child moved along what was x."""
     source, half = write_glb(ball, tmp_path / "a.glb"), 0.5**0.5
@@ -314,14 +301,74 @@ def _primitive(document: dict) -> dict:
         (lambda d: d["accessors"][1].update(count=10**9), ["accessor"]),
         (lambda d: d["accessors"][0].update(count=50), ["not valid", "shape"]),
         (lambda d: _primitive(d)["attributes"].update({f"{EXTENSION}:OPACITY": 0}), ["accessor 0"]),
+        (
+            lambda d: _primitive(d)["extensions"][EXTENSION].update(extensions={f"{EXTENSION}_compression_spz_2": {}}),
+            ["spz_2"],
+        ),
+        (lambda d: d["scenes"][0].update(nodes=[0] * 9999), ["more than 10000"]),
+        (lambda d: d.update(meshes=7), ["not valid"]),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_hostile_glb_is_one_line(change, words: list[str], ball: Gaussians, tmp_path: Path) -> None:
     source = write_glb(ball, tmp_path / "a.glb")
     with pytest.raises(InputError) as error:
         load_gaussians(changed_glb(source, tmp_path / "bad.glb", change))
     one_line(error, "bad.glb", *words)
+
+
+def _unlist(document: dict) -> None:
+    del document["extensionsUsed"]
+
+
+def _no_scenes(document: dict) -> None:
+    del document["scene"], document["scenes"]
+
+
+def _require(document: dict) -> None:
+    document["extensionsRequired"] = [EXTENSION]
+
+
+def _beside_a_mesh(document: dict) -> None:
+    document["meshes"][0]["primitives"].append({"attributes": {"POSITION": 0}})
+
+
+def _without_gaussians(document: dict) -> None:
+    _require(document)
+    document["nodes"].append({})
+    document["scenes"][0]["nodes"] = [1]
+
+
+@pytest.mark.parametrize("change", [dict, _require, _unlist, _no_scenes])
+def test_what_a_glb_holds_decides_not_what_it_lists(change, ball: Gaussians, tmp_path: Path) -> None:
+    """As Gaussians it is read; where a mesh is expected, one line says what it is and what to do."""
+    path = changed_glb(write_glb(ball, tmp_path / "a.glb"), tmp_path / "b.glb", change)
+    assert has_gaussians(path)
+    torch.testing.assert_close(load_gaussians(path).canonical.means, ball.means)
+    with pytest.raises(InputError) as error:
+        load_glb(path)
+    one_line(error, "b.glb", "holds Gaussians", "expected a mesh", "orbit4d export", "--static")
+
+
+def test_a_glb_of_a_mesh_and_gaussians(ball: Gaussians, tmp_path: Path) -> None:
+    """Never half of it without a word: only points that the file itself calls optional are left out of a mesh."""
+    both = changed_glb(write_glb(ball, tmp_path / "a.glb"), tmp_path / "b.glb", _beside_a_mesh)
+    with pytest.raises(InputError) as error:
+        has_gaussians(both)
+    one_line(error, "b.glb", "both a mesh and Gaussians")
+    assert load_glb(both).triangles == len(ball) // 3
+    with pytest.raises(InputError) as error:
+        load_glb(changed_glb(both, tmp_path / "c.glb", _require))
+    one_line(error, "c.glb", "beside its mesh")
+
+
+def test_a_glb_whose_scene_shows_no_gaussians(ball: Gaussians, tmp_path: Path) -> None:
+    path = changed_glb(write_glb(ball, tmp_path / "a.glb"), tmp_path / "b.glb", _without_gaussians)
+    assert not has_gaussians(path)
+    for read in (load_gaussians, load_glb):
+        with pytest.raises(InputError) as error:
+            read(path)
+        one_line(error, "b.glb", "expected")
 
 
 # --- axes

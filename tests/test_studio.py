@@ -21,7 +21,7 @@ from orbit4d.errors import InputError
 from orbit4d.pipeline import reconstruct
 from orbit4d.splat.gaussians import Gaussians
 from orbit4d.studio.runs import INPUTS, Runs
-from orbit4d.studio.wishes import Wish, checked_name, defaults, slug
+from orbit4d.studio.wishes import Wish, checked_name, defaults, shown_name, slug
 
 viser = pytest.importorskip("viser", reason="viser is not installed: pip install 'orbit4d[studio]'")
 
@@ -261,12 +261,27 @@ def test_wishes_have_the_defaults_of_the_command_line() -> None:
         Wish.of({"prompt": "a", "nonsense": 1})
 
 
-def test_of_an_uploads_name_only_the_suffix_counts(tmp_path: Path) -> None:
-    path = Runs(tmp_path).keep_input("../../x/evil.PNG", b"abc", kind="image")
-    assert path.parent == tmp_path / INPUTS and path.suffix == ".png" and path.read_bytes() == b"abc"
+def test_of_an_uploads_name_harmless_letters_and_the_suffix_count(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    path = runs.keep_input("../../x/My <evil>.PNG", b"abc", kind="image")
+    assert path.parent == tmp_path / INPUTS and path.read_bytes() == b"abc"
+    assert path.name[17:] == shown_name(path) == "my-evil.png"
+    assert shown_name(runs.keep_input("狐.jpg", b"abc", kind="image")) == "image.jpg"
     for name in ("a.exe", "a", "", ".png.", "a.glb", None, 3):
         with pytest.raises(InputError):
             checked_name(name, "image")
+    with pytest.raises(InputError, match=r"^fox\.glb: does not begin as a \.glb"):
+        runs.keep_input("fox.glb", b"<html>", kind="static")
+    assert len(list((tmp_path / INPUTS).iterdir())) == 2
+
+
+def test_messages_name_uploads_and_not_where_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    runs = Runs(tmp_path / "link")
+    path = runs.keep_input("ball.mp4", b"", kind="video")
+    told = runs.told(f"--video: {path}: cannot be read ({path.resolve()}), or pass --mask")
+    assert told == "video: ball.mp4: cannot be read (ball.mp4), or pass a mask"
 
 
 # The gallery
@@ -297,12 +312,13 @@ def test_inputs_live_as_long_as_their_runs(tmp_path: Path, asset: Path) -> None:
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     report["settings"]["image"] = str(used)
     (tmp_path / "run" / "report.json").write_text(json.dumps(report))
-    runs.prune(keep={queued.name})
+    runs.in_use = lambda: {queued.name}
+    runs.prune()
     assert used.is_file() and queued.is_file() and not unused.exists()
     run = runs.get("run")
     assert run is not None
     runs.delete(run)
-    assert not used.exists() and not (tmp_path / "run").exists()
+    assert not used.exists() and not (tmp_path / "run").exists() and queued.is_file()
 
 
 def test_names_of_folders_are_harmless() -> None:

@@ -137,7 +137,7 @@ def _of_ffmpeg(path: Path, argument: str) -> Iterator[tuple[float, Tensor]]:
     except InputError:
         raise
     except (OSError, RuntimeError, StopIteration, KeyError, ValueError, AssertionError, IndexError) as error:
-        reason = " ".join(str(error).split())[-160:]
+        reason = (str(error).split("\n")[-1].strip() or type(error).__name__)[:160]  # FFmpeg's last line says most
         raise InputError(f"{argument}: {path}: cannot be read as a video ({reason})") from error
 
 

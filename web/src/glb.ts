@@ -97,12 +97,14 @@ function assemble(document: Json, binary: Uint8Array, bytes: number): Asset {
   const node = document.nodes[0], mesh = document.meshes[0], primitive = mesh.primitives[0];
   const extras = mesh.extras.orbit4d, attributes = primitive.attributes;
   const targets: Json[] = primitive.targets ?? [];
-  check(extras.version === 1, `format version ${extras.version}`);
+  check(extras.version === 1 || extras.version === 2, `format version ${extras.version}`);
   const n: number = document.accessors[attributes.POSITION].count, rank = targets.length;
   check(Number.isInteger(n) && n > 0 && n <= MAX_COUNT && 4 * n <= binary.length && rank <= MAX_RANK, "sizes");
 
   const view = new DataView(binary.buffer, binary.byteOffset, binary.byteLength);
-  function read(index: unknown, count: number, width: number, put: (at: number, value: number) => void): void {
+  const largest = (accessor: Json): number =>
+    accessor.normalized ? { 5120: 127, 5121: 255, 5122: 32767, 5123: 65535 }[accessor.componentType as number] ?? 1 : 1;
+  function read(index: unknown, count: number, width: number, put: (at: number, value: number) => void, raw = false): void {
     const accessor = document.accessors[index as number];
     check(accessor && accessor.count === count && WIDTH[accessor.type] === width && !accessor.sparse && !accessor.byteOffset, "accessor");
     if (accessor.bufferView === undefined) return;
@@ -111,7 +113,7 @@ function assemble(document: Json, binary: Uint8Array, bytes: number): Asset {
     check(size !== undefined && place, "accessor");
     const stride: number = place.byteStride ?? size * width, start: number = place.byteOffset ?? 0;
     check(stride >= size * width && start >= 0 && start + (count - 1) * stride + size * width <= binary.length, "accessor range");
-    const factor = accessor.normalized ? { 5120: 127, 5121: 255, 5122: 32767, 5123: 65535, 5126: 1 }[type]! : 1;
+    const factor = raw ? 1 : largest(accessor);
     for (let i = 0; i < count; i++) for (let c = 0; c < width; c++) {
       const at = start + i * stride + c * size;
       const value = type === 5120 ? view.getInt8(at) : type === 5121 ? view.getUint8(at) : type === 5122 ? view.getInt16(at, true)
@@ -129,7 +131,7 @@ function assemble(document: Json, binary: Uint8Array, bytes: number): Asset {
     if (!targets.some((target) => name in target)) return null;
     const out = new Int16Array(rank * n * width);
     targets.forEach((target, r) => {
-      if (name in target) read(target[name], n, width, (at, value) => { out[r * n * width + at] = value; });
+      if (name in target) read(target[name], n, width, (at, value) => { out[r * n * width + at] = value; }, true);
     });
     return out;
   };
@@ -156,7 +158,14 @@ function assemble(document: Json, binary: Uint8Array, bytes: number): Asset {
     const sampler = document.animations[0].samplers[0], knots: number = document.accessors[sampler.input].count;
     check(Number.isInteger(knots) && knots >= 2 && knots <= 2048 && sampler.interpolation === "CUBICSPLINE", "animation");
     times = floats(sampler.input, 1, knots);
-    spline = floats(sampler.output, 1, 3 * knots * rank);
+    // The targets stay whole numbers: what makes them normalised goes to their weights.
+    const factors = targets.map((target) => {
+      const filled = Object.values(target).map((i) => document.accessors[i as number]).filter((a) => a?.bufferView !== undefined);
+      const first = filled.length ? largest(filled[0]) : 1;
+      check(filled.every((a) => largest(a) === first), "targets");
+      return first;
+    });
+    spline = floats(sampler.output, 1, 3 * knots * rank).map((v, i) => v / factors[i % rank]!);
     check(times[0] === 0 && times.every((t, i) => !i || t > times[i - 1]!), "times");
   }
   const unit = (name: string): number => {

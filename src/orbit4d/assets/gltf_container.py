@@ -24,7 +24,9 @@ MAX_DECODED = 1536 * 2**20
 """Bytes of decoded accessors and textures of one file: many accessors may name the same few bytes."""
 _COMPONENTS = {5120: np.int8, 5121: np.uint8, 5122: np.int16, 5123: np.uint16, 5125: np.uint32, 5126: np.float32}
 _SHAPES = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
+GAUSSIANS = "KHR_gaussian_splatting"
 _UNDERSTOOD = {
+    GAUSSIANS,
     "KHR_mesh_quantization",
     "KHR_texture_transform",
     "KHR_node_visibility",
@@ -38,7 +40,8 @@ _UNDERSTOOD = {
     DRACO,
     *MESHOPT,
 }
-"""Required extensions that are read, or that leave the geometry as it is; so do all KHR_materials_*."""
+"""Required extensions that are read, or that leave the geometry as it is; so do all KHR_materials_*. Gaussians are read by
+`imports.glb`; who draws meshes refuses files that are to be read with them."""
 
 
 class Container:

@@ -20,7 +20,7 @@ MAX_TARGETS = 5_000
 """Morph targets of one primitive."""
 MAX_WORK = 100_000_000
 """Vertices times what moves them (morph targets, joints of a vertex), all primitives: a second or two for one pose."""
-_TRIANGLE_MODES = (4, 5, 6)
+TRIANGLE_MODES = (4, 5, 6)
 
 
 @dataclass(kw_only=True)
@@ -81,7 +81,7 @@ class Meshes:
             self._read[key] = [
                 _primitive(self.file, p, name=name, materials=self.materials, skin=skin, joint_counts=self.joint_counts)
                 for p in mesh["primitives"]
-                if p.get("mode", 4) in _TRIANGLE_MODES and "POSITION" in p.get("attributes", {})
+                if p.get("mode", 4) in TRIANGLE_MODES and "POSITION" in p.get("attributes", {})
             ]
         weights = record.get("weights", mesh.get("weights", []))
         out = [

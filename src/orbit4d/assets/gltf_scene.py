@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from .gltf_container import Container
+from .gltf_container import GAUSSIANS, Container
 from .gltf_mesh import Meshes, Primitive
 from .gltf_text import plain, word
 
@@ -75,12 +75,25 @@ def read_scene(file: Container, wanted: int | str | None) -> Scene:
                 primitives += meshes.draw(instance, node, instance=True)
         else:
             primitives += meshes.draw(i, node)
+    _refuse_gaussians(file, drawn, alone=not primitives)
     if not primitives:
         others = f"; {_listing(names)}" if len(names) > 1 else ""
         raise InputError(
             f"{file.path}: holds no triangles in this scene (points and lines are not drawn); expected a mesh{others}"
         )
     return Scene(primitives=primitives, nodes=nodes, order=order, skins=skins, record=record, names=names)
+
+
+def _refuse_gaussians(file: Container, drawn: list[int], *, alone: bool) -> None:
+    """Raises InputError where the scene holds Gaussians that may not be left out: nothing else, or the file requires them."""
+    if not alone and GAUSSIANS not in file.required:
+        return  # coloured points for whoever does not know the extension, and points are not drawn
+    meshes = [file.record("meshes", node["mesh"]) for i in drawn if "mesh" in (node := file.record("nodes", i))]
+    if any(GAUSSIANS in p.get("extensions", {}) for mesh in meshes for p in mesh["primitives"]):
+        raise InputError(
+            f"{file.path}: holds Gaussians ({GAUSSIANS}){'' if alone else ' beside its mesh'}, expected a mesh alone; to look "
+            "at them use `orbit4d export IN.glb OUT.html`, to set them in motion `orbit4d generate --static IN.glb`"
+        )
 
 
 def _records(file: Container, kind: str) -> list[dict]:

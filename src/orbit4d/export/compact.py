@@ -28,6 +28,8 @@ from .glb_accessors import Buffer, numbers, read_accessor, read_glb, write_glb
 from .home import STANDARD, home_view
 
 _LOG = logging.getLogger(__name__)
+VERSION = 2
+"""Of version 1 the targets were not normalised, as these files say by themselves."""
 BOUND = 2e-3
 FRAMES = 24
 FINE = 5e-4
@@ -117,7 +119,7 @@ def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, lo
     seam = {name: float((x[0] - x[-1]).norm(dim=-1).max()) for name, x in tracks.changes.items()}
     periodic = all(value <= bounds[name] for name, value in seam.items())
     extras = {
-        "version": 1,
+        "version": VERSION,
         "frames": frames,
         "loop": loop,
         "periodic": periodic,
@@ -177,6 +179,10 @@ def _document(tracks: Tracks, basis: Basis, extras: dict, *, fine: bool, seconds
     size = max(float((high - low).max()) / 2, float(g.log_scales.exp().max()), 1e-6)
     attributes = _static(buffer, g, tracks.opacity, center=center, size=size, fine=fine)
     rank, n = basis.weights.shape[1], len(g)
+    # Normalised, with weights as much larger: viewers take a weight of 1 for the most, and frame what they see by that.
+    # One type a target, so that one factor is right for all of its attributes.
+    largest = [max(int(values[r].abs().max()) for values in basis.coefficients.values()) for r in range(rank)]
+    kinds = [np.dtype(np.int8 if most <= 127 else np.int16) for most in largest]
     targets: list[dict[str, int]] = [{} for _ in range(rank)]
     for name, values in basis.coefficients.items():
         key = _TARGETS[name]
@@ -186,10 +192,11 @@ def _document(tracks: Tracks, basis: Basis, extras: dict, *, fine: bool, seconds
             attributes[key] = buffer.zeros(n, values.shape[-1], np.float32)
         for r, column in enumerate(values.numpy()):
             if column.any():
-                kind = np.int8 if np.abs(column).max() <= 127 else np.int16
-                targets[r][key] = buffer.attribute(column.astype(kind), bounds=name == "position")
-    for r in range(rank):
-        targets[r] = targets[r] or {"POSITION": buffer.zeros(n, 3, np.float32)}
+                data = column.astype(kinds[r])
+                targets[r][key] = buffer.attribute(data, normalized=True, bounds=name == "position")
+    if any("POSITION" not in target for target in targets):
+        still = buffer.zeros(n, 3, np.float32, bounds=True)
+        targets = [{"POSITION": still} | target for target in targets]  # three.js would add the position itself
     extras = extras | {"units": {name: unit * size for name, unit in basis.units.items() if name != "position"}}
     primitive: dict = {"mode": 0, "attributes": attributes}
     primitive["extensions"] = {_SPLAT: {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}}
@@ -208,7 +215,8 @@ def _document(tracks: Tracks, basis: Basis, extras: dict, *, fine: bool, seconds
     if rank:
         primitive["targets"] = targets
         mesh["weights"] = [0.0] * rank
-        document["animations"] = [_animation(buffer, tracks.times, basis.weights / size, extras["periodic"], seconds)]
+        weights = basis.weights / size * torch.tensor([float(np.iinfo(kind).max) for kind in kinds])
+        document["animations"] = [_animation(buffer, tracks.times, weights, extras["periodic"], seconds)]
     return document, buffer
 
 
@@ -255,7 +263,7 @@ def _static(
 def _scene(document: dict, binary: bytes) -> CompactScene:
     node, mesh = document["nodes"][0], document["meshes"][0]
     primitive, extras = mesh["primitives"][0], mesh["extras"]["orbit4d"]
-    if extras["version"] != 1:
+    if extras["version"] not in (1, VERSION):
         raise ValueError(f"version {extras['version']!r} is not read here")
     attributes, targets = primitive["attributes"], primitive.get("targets", [])
     n, rank = document["accessors"][attributes["POSITION"]]["count"], len(targets)

@@ -47,10 +47,11 @@ class Buffer:
         self.accessors.append(accessor | {"min": values.min(0).tolist(), "max": values.max(0).tolist()})
         return len(self.accessors) - 1
 
-    def zeros(self, count: int, width: int, dtype: type) -> int:
+    def zeros(self, count: int, width: int, dtype: type, *, bounds: bool = False) -> int:
         """An accessor of zeros, which takes no bytes."""
         kind = next(name for name, w in WIDTHS.items() if w == width)
-        self.accessors.append({"componentType": _CODES[np.dtype(dtype).name], "count": count, "type": kind})
+        accessor = {"componentType": _CODES[np.dtype(dtype).name], "count": count, "type": kind}
+        self.accessors.append(accessor | ({"min": [0] * width, "max": [0] * width} if bounds else {}))
         return len(self.accessors) - 1
 
     def _accessor(self, values: np.ndarray, data: bytes, layout: dict) -> dict:

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from ..assets.gltf_container import Container
+from ..assets.gltf_container import GAUSSIANS, Container
+from ..assets.gltf_mesh import TRIANGLE_MODES
 from ..errors import InputError
 from ..splat.gaussians import Gaussians
 from ..splat.turning import turned, world_from
 from .checked import check_count, checked
 
-EXTENSION = "KHR_gaussian_splatting"
-MAX_NODES = 10_000
+EXTENSION = GAUSSIANS
+MAX_DRAWN = 10_000
+"""Nodes and primitives of a scene: a node may be drawn many times over."""
 
 
 def has_gaussians(path: str | Path) -> bool:
-    """Whether a .glb or .gltf says that it uses the extension. Raises InputError for files that are not glTF."""
-    used = Container(Path(path)).json.get("extensionsUsed")
-    return isinstance(used, list) and EXTENSION in used
+    """Whether the default scene of a .glb or .gltf holds Gaussians, whatever the lists of its extensions say.
+
+    Raises InputError, one line, for files that are not glTF, and for scenes that hold triangles, too.
+    """
+    path = Path(path)
+    file = Container(path)
+    with _one_line(path):
+        meshes = file.json.get("meshes", [])
+        if not any(EXTENSION in p.get("extensions", {}) for mesh in meshes for p in mesh["primitives"]):
+            return False  # of meshes only their reader judges
+        drawn = [primitive for primitive, _ in _drawn(file)]
+    found = any(EXTENSION in p.get("extensions", {}) for p in drawn)
+    if found and any(p.get("mode", 4) in TRIANGLE_MODES for p in drawn if EXTENSION not in p.get("extensions", {})):
+        raise InputError(
+            f"{path}: holds both a mesh and Gaussians ({EXTENSION}); expected one of them, remove the other"
+        )
+    return found
 
 
 def read_glb(path: str | Path) -> Gaussians:
@@ -33,14 +50,9 @@ def read_glb(path: str | Path) -> Gaussians:
     """
     path = Path(path)
     file = Container(path)
-    try:
-        parts = [_placed(_primitive(file, p, path), matrix, path) for p, matrix in _splats(file)]
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(
-            f"{path}: its glTF is not valid ({type(error).__name__}: {' '.join(str(error).split())[:80]}); export it again"
-        ) from error
+    with _one_line(path):
+        splats = [(p, matrix) for p, matrix in _drawn(file) if EXTENSION in p.get("extensions", {})]
+        parts = [_placed(_primitive(file, p, path), matrix, path) for p, matrix in splats]
     if not parts:
         raise InputError(
             f"{path}: expected Gaussians ({EXTENSION}), found none in its scene; a mesh is rendered instead"
@@ -51,22 +63,40 @@ def read_glb(path: str | Path) -> Gaussians:
     return turned(Gaussians(**columns, sh=torch.cat([g.sh[:, :degree] for g in parts])), world_from("y"))
 
 
-def _splats(file: Container) -> Iterator[tuple[dict, np.ndarray]]:
-    """Primitives with the extension and the (4, 4) matrices of their nodes."""
-    scene = file.record("scenes", file.json.get("scene", 0))
-    waiting, seen = [(index, np.eye(4)) for index in scene.get("nodes", [])], 0
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """What reading a damaged document raises, as an InputError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: its glTF is not valid ({type(error).__name__}: {' '.join(str(error).split())[:80]}); export it again"
+        ) from error
+
+
+def _drawn(file: Container) -> Iterator[tuple[dict, np.ndarray]]:
+    """The primitives of the default scene (of all nodes, where there are no scenes) and the (4, 4) matrices of their nodes."""
+    if file.json.get("scenes"):
+        roots = file.record("scenes", file.json.get("scene", 0)).get("nodes", [])
+    else:
+        nodes = [file.record("nodes", i) for i in range(len(file.json.get("nodes", [])))]
+        below = {child for node in nodes for child in node.get("children", [])}
+        roots = [i for i in range(len(nodes)) if i not in below]
+    waiting, seen = [(index, np.eye(4)) for index in roots], 0
     while waiting:
         index, parent = waiting.pop()
-        seen += 1
-        if seen > MAX_NODES:
-            raise InputError(f"{file.path}: has more than {MAX_NODES} nodes, or nodes in a circle; export it again")
         node = file.record("nodes", index)
+        primitives = file.record("meshes", node["mesh"])["primitives"] if "mesh" in node else []
+        seen += 1 + len(primitives)
+        if seen > MAX_DRAWN:
+            raise InputError(
+                f"{file.path}: draws more than {MAX_DRAWN} nodes and primitives, or nodes in a circle; export it again"
+            )
         matrix = parent @ _matrix(node)
         waiting += [(child, matrix) for child in node.get("children", [])]
-        if "mesh" in node:
-            for primitive in file.record("meshes", node["mesh"])["primitives"]:
-                if EXTENSION in primitive.get("extensions", {}):
-                    yield primitive, matrix
+        yield from ((primitive, matrix) for primitive in primitives)
 
 
 def _matrix(node: dict) -> np.ndarray:
@@ -86,6 +116,11 @@ def _matrix(node: dict) -> np.ndarray:
 
 def _primitive(file: Container, primitive: dict, path: Path) -> Gaussians:
     extension, attributes = primitive["extensions"][EXTENSION], primitive["attributes"]
+    if packed := sorted(name for name in extension.get("extensions", {}) if "compression" in name):
+        raise InputError(
+            f"{path}: its Gaussians are compressed ({packed[0]:.60}), which is not read; unpack them first "
+            "(`splat-transform IN.glb OUT.ply`)"
+        )
     for key, known in (("kernel", "ellipse"), ("colorSpace", "srgb_rec709_display")):
         if extension.get(key) != known:
             raise InputError(f"{path}: its Gaussians have the {key} {extension.get(key)!r:.40}, only {known!r} is read")

@@ -136,7 +136,7 @@ class Studio(Viewer):
         with tabs.add_tab("Create"):
             self.create = CreatePanel(
                 self.server,
-                keep=self._keep,
+                runs=self.runs,
                 submit=self.submit,
                 vocabulary=vocabulary,
                 weights=None if weights is None else str(weights),
@@ -144,6 +144,7 @@ class Studio(Viewer):
         self.gallery = GalleryPanel(
             self.server, tabs.add_tab("Gallery"), self.runs, open_run=self.open_run, deleted=self._on_deleted
         )
+        self.runs.in_use = lambda: self.queue.inputs | self.create.inputs
         self.add_look()
 
     def submit(self, wish: Wish) -> Job:
@@ -166,9 +167,6 @@ class Studio(Viewer):
         super().close()
         self._lock.close()
 
-    def _keep(self, name: str, content: bytes, kind: str) -> Path:
-        return self.runs.keep_input(name, content, kind=kind)
-
     def _on_message(self, job: Job, header: dict[str, Any], body: bytes) -> None:
         if header.get("kind") != "state":
             if header.get("kind") == "fitted" and self.progress.live and self.result.scene is not None:
@@ -189,6 +187,7 @@ class Studio(Viewer):
                 self.open_run(run)
         elif self.result.scene is None:
             self.result.clear()
+        self.runs.prune()
 
     def _on_deleted(self, run: Run) -> None:
         if self.result.scene is not None and self.result.scene.parent == run.folder:

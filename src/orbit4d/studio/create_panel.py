@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ..errors import InputError
 from .result_panel import line, number, problem
+from .runs import Runs
+from .source_panel import SourcePanel
 from .wishes import MAX_FIT_STEPS, MAX_SAMPLING_STEPS, Wish, defaults
 
 if TYPE_CHECKING:
@@ -18,41 +17,31 @@ if TYPE_CHECKING:
 
     from ..diffusion.vocabulary import Vocabulary
 
-SOURCES = {"the prompt alone": None, "an image": "image", "a video": "video", "a 3D asset": "static"}
-BUTTONS = {
-    "image": ("Upload image", "image/*"),
-    "video": ("Upload video", "video/*,image/gif,image/webp,image/png,image/apng"),
-    "static": ("Upload .glb or .ply", "*/*"),
-}
-"""What the upload button says and offers for each condition."""
-EMPTY = np.full((8, 8, 3), 255, np.uint8)
 PAUSE = 0.4
 """Seconds without typing after which a prompt is looked at."""
 EXAMPLE = "a fox running"
 KEEP_PROMPT = "(as typed)"
 
-Keep = Callable[[str, bytes, str], Path]
-
 
 class CreatePanel:
-    """Builds its elements in the current container. `keep(name, content, kind)` stores an upload; `submit` takes a wish."""
+    """Builds its elements in the current container. Uploads are kept in `runs`; `submit` takes a wish."""
 
     def __init__(
         self,
         server: ViserServer,
         *,
-        keep: Keep,
+        runs: Runs,
         submit: Callable[[Wish], object],
         vocabulary: Vocabulary | None,
         weights: str | None = None,
     ) -> None:
-        self._gui, self._keep, self._submit = server.gui, keep, submit
+        self._gui, self._submit = server.gui, submit
         self._vocabulary, self._weights = vocabulary, weights
-        self._files: dict[str, Path] = {}
         self._timer: threading.Timer | None = None
         self._looking = threading.Lock()
         self._defaults = defaults()
-        self._build_conditions()
+        self._build_prompt()
+        self._source = SourcePanel(server, runs=runs, changed=self._on_source)
         self._build_settings()
         generate = self._gui.add_button(
             "Generate", color="teal", hint="Make it; a run takes one to two minutes on two cores"
@@ -60,30 +49,12 @@ class CreatePanel:
         self._note = self._gui.add_html("")
         generate.on_click(self._on_generate)
 
-    def _build_conditions(self) -> None:
-        gui = self._gui
-        self._prompt = gui.add_text("Prompt", EXAMPLE, multiline=False)
-        self._warning = gui.add_html("")
+    def _build_prompt(self) -> None:
+        self._prompt = self._gui.add_text("Prompt", EXAMPLE, multiline=False)
+        self._warning = self._gui.add_html("")
         if self._vocabulary is not None and self._vocabulary.kinds:
             self._build_words(self._vocabulary)
-        self._source = gui.add_dropdown("Make from", tuple(SOURCES))
-        self._file = gui.add_folder("File", visible=False)  # upload buttons cannot be hidden themselves
-        with self._file:
-            self._upload = gui.add_upload_button("Upload")
-            self._file_note = gui.add_html("")
-            self._picture = gui.add_image(EMPTY, label="What the model is shown", visible=False)
-        self._mask = gui.add_folder("Foreground and view", visible=False, expand_by_default=False)
-        with self._mask:
-            mask = gui.add_upload_button(
-                "Upload mask", hint="Black and white, as large as the image or video; white on the object"
-            )
-            self._azimuth = gui.add_slider(
-                "Taken from", min=-180, max=180, step=5, initial_value=0, hint="Degrees around the object; 0: its front"
-            )
-        self._upload.on_upload(lambda event: self._on_upload(event.target, self._kind))
-        mask.on_upload(lambda event: self._on_upload(event.target, "mask"))
         self._prompt.on_update(lambda _: self._look_soon())
-        self._source.on_update(lambda _: self._show_source())
 
     def _build_words(self, vocabulary: Vocabulary) -> None:
         """The words that the model knows, to choose from."""
@@ -140,54 +111,14 @@ class CreatePanel:
             self._motion.disabled = bool(self._own_motion.value)
 
     @property
-    def _kind(self) -> str | None:
-        return SOURCES.get(str(self._source.value))
+    def inputs(self) -> set[str]:
+        """Names of the uploads that are chosen."""
+        return self._source.inputs
 
-    def _show_source(self) -> None:
-        kind = self._kind
-        if kind is not None:
-            self._upload.label, self._upload.mime_type = BUTTONS[kind]
-            if self._prompt.value == EXAMPLE:  # nobody's words: they would be about another thing
-                self._prompt.value = ""
-        self._file.visible = kind is not None
-        self._mask.visible = kind in ("image", "video")
-        self._look_at_file()
+    def _on_source(self) -> None:
+        if self._source.kind is not None and self._prompt.value == EXAMPLE:  # nobody's words: about another thing
+            self._prompt.value = ""
         self._look_soon()
-
-    def _on_upload(self, button: Any, kind: str | None) -> None:
-        upload = button.value
-        if kind is None:
-            return
-        try:
-            self._files[kind] = self._keep(upload.name, upload.content, kind)
-        except (InputError, OSError) as error:
-            self._file_note.content = problem(str(error))
-            return
-        self._look_at_file()
-
-    def _look_at_file(self) -> None:
-        """Say which file counts; of an image, show what is cut out of it, or why nothing can be."""
-        kind = self._kind
-        path = self._files.get(kind or "")
-        self._picture.visible = False
-        self._file_note.content = ""
-        if kind is None:
-            return
-        if path is None:
-            self._file_note.content = line("no file yet")
-            return
-        self._file_note.content = line(f"{path.suffix} file of {path.stat().st_size / 2**10:.0f} KiB")
-        if kind == "image":
-            from ..conditions import load_condition_image
-
-            try:
-                rgba = load_condition_image(path, mask=self._files.get("mask"))
-            except InputError as error:
-                self._file_note.content = problem(str(error).replace(f"{path}: ", "").replace("--mask", "a mask"))
-                return
-            white = rgba[:3] * rgba[3:] + 1 - rgba[3:]
-            self._picture.image = (white.permute(1, 2, 0) * 255).round().byte().numpy()
-            self._picture.visible = True
 
     def _look_soon(self) -> None:
         """Look at the prompt when nobody has typed for a moment: the text encoder takes its time."""
@@ -200,7 +131,7 @@ class CreatePanel:
     def _look_at_prompt(self) -> None:
         prompt = str(self._prompt.value).strip()
         warning = None
-        if prompt and self._kind is None and self._vocabulary is not None:
+        if prompt and self._source.kind is None and self._vocabulary is not None:
             with self._looking:
                 warning = self._vocabulary.warning(prompt[:300])
         if prompt == str(self._prompt.value).strip():
@@ -210,20 +141,9 @@ class CreatePanel:
 
     def wish(self) -> Wish:
         """What the elements ask for. Raises InputError."""
-        kind = self._kind
-        if kind is not None and kind not in self._files:
-            raise InputError(
-                f"upload {'an image' if kind == 'image' else 'a video' if kind == 'video' else 'an asset'} first"
-            )
-        shown = {kind: str(self._files[kind])} if kind is not None else {}
-        filmed = kind in ("image", "video")
-        if filmed and "mask" in self._files:
-            shown["mask"] = str(self._files["mask"])
-        azimuth = number(self._azimuth.value, 0.0)
         return Wish(
-            **shown,  # type: ignore[arg-type]
+            **self._source.arguments(),
             prompt=str(self._prompt.value).strip() or None,
-            azimuth=azimuth if filmed and azimuth else None,
             motion=None if self._own_motion.value else number(self._motion.value, 0.5),
             guidance_scale=number(self._guidance.value, 2.0),
             guidance_3d=number(self._guidance_3d.value, 0.5),
@@ -238,7 +158,8 @@ class CreatePanel:
 
     def _on_generate(self, _: Any) -> None:
         try:
-            self._submit(self.wish())
+            with self._source.lock:
+                self._submit(self.wish())
             self._note.content = ""
         except InputError as error:
             self._note.content = problem(str(error))

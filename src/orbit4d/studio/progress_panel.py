@@ -76,7 +76,7 @@ class ProgressPanel:
                     words, start, _ = STAGES.get(str(header["stage"]), (str(header["stage"]), 0, 0))
                     self._where, self._bar.value = words, max(start, self._bar.value)
                 case "warning":
-                    self._warnings += (str(header["text"]),)
+                    self._warnings = job.warnings
                 case "sampled":
                     still = " of the static orbit" if header["frozen"] else ""
                     self._step(header, "sample", still)

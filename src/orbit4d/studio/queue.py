@@ -158,9 +158,9 @@ class Queue:
     def _take(self, job: Job, header: dict[str, Any], body: bytes) -> None:
         match header.get("kind"):
             case "error":
-                job.message = str(header.get("text", ""))
+                job.message = self._runs.told(str(header.get("text", "")))
             case "warning":
-                job.warnings += (str(header.get("text", "")),)
+                job.warnings += (self._runs.told(str(header.get("text", ""))),)
         self._listener(job, header, body)
 
     def _tell(self, job: Job, state: State) -> None:

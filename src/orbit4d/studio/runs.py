@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
+import re
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 
 from ..errors import InputError
 from ..files import atomic_path, parse_json
-from .wishes import checked_name, slug
+from .wishes import kept_name, shown_name, slug
 
 INPUTS = ".inputs"
 """Where uploads are kept, beside the runs: a run's report names the file it was made from."""
@@ -43,6 +44,8 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         """Raises InputError when the folder cannot be made or written."""
         self.folder = folder.absolute()
+        self.in_use: Callable[[], set[str]] = set
+        """Names of the inputs that are chosen, or that runs to come need."""
         try:
             (self.folder / INPUTS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -69,8 +72,8 @@ class Runs:
         return next(p for name in names if not (p := self.folder / name).exists())
 
     def keep_input(self, name: str, content: bytes, *, kind: str) -> Path:
-        """Write an upload under a name of our own. Raises InputError for suffixes that `kind` does not take."""
-        path = self.folder / INPUTS / f"{secrets.token_hex(8)}{checked_name(name, kind)}"
+        """Write an upload under a name of our own. Raises InputError for what `kind` does not take."""
+        path = self.folder / INPUTS / kept_name(name, content, kind)
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
         return path
@@ -81,12 +84,20 @@ class Runs:
             shutil.rmtree(run.folder)
             self.prune()
 
-    def prune(self, *, keep: set[str] = frozenset()) -> None:  # type: ignore[assignment]
-        """Remove uploads that no finished run was made from, but for the file names in `keep`."""
-        needed = {name for run in self.all() for name in _inputs(_report(run.folder))} | keep
-        for file in (self.folder / INPUTS).iterdir():
-            if file.name not in needed and file.is_file():
+    def prune(self) -> None:
+        """Remove uploads that are not in use, and that no finished run was made from."""
+        # In this order: what is uploaded meanwhile is not listed, and a run that ends meanwhile has its report by then.
+        files, used = list((self.folder / INPUTS).iterdir()), self.in_use()
+        used |= {name for run in self.all() for name in _inputs(_report(run.folder))}
+        for file in files:
+            if file.name not in used and file.is_file():
                 file.unlink(missing_ok=True)
+
+    def told(self, text: str) -> str:
+        """A message of the command line for the page, where our paths and its options mean nothing."""
+        for folder in {self.folder, self.folder.resolve()}:
+            text = re.sub(rf"{re.escape(f'{folder / INPUTS}{os.sep}')}([0-9a-f]{{16}}-)?", "", text)
+        return text.removeprefix("--").replace("--mask", "a mask").replace("--static-up", "the up axis")
 
     def sweep(self, folder: Path) -> None:
         """Remove what a killed run left beside its folder."""
@@ -143,7 +154,7 @@ def _read(folder: Path) -> Run | None:
     settings = settings if isinstance(settings, dict) else {}
     named = [settings.get(k) for k in ("prompt", "image", "video", "static", "clip")]
     first = next((n for n in named if isinstance(n, str) and n), folder.name)
-    title = first if first == settings.get("prompt") else Path(first).name
+    title = first if first == settings.get("prompt") else shown_name(first)
     made = datetime.fromtimestamp((folder / "report.json").stat().st_mtime)
     return Run(folder=folder, title=title[:120], made=f"{made:%Y-%m-%d %H:%M}", figures=_figures(report, settings))
 

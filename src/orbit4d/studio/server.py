@@ -112,14 +112,17 @@ def _limit_uploads(server: ViserServer, limit: int) -> None:
 
     gui, connection = server.gui, server._websock_server
     states = gui._current_file_upload_states
+    _ = _messages.FileTransferPartAck, _messages.RemoveNotificationMessage  # for refusals
     begin, proceed = gui._handle_file_transfer_start, gui._handle_file_transfer_part
 
     def on_start(client_id: Any, message: Any) -> None:
         declared = message.size_bytes
         if not (isinstance(declared, int) and 0 < declared <= limit and 0 < message.part_count <= MAX_PARTS):
-            _tell(server, client_id, f"the file is empty or larger than {limit / 2**20:.0f} MiB; make it smaller")
+            _refuse(
+                server, client_id, message, f"the file is empty or larger than {limit / 2**20:.0f} MiB; make it smaller"
+            )
         elif len(states) >= MAX_TRANSFERS:
-            _tell(server, client_id, "too many uploads at one time; try again in a moment")
+            _refuse(server, client_id, message, "too many uploads at one time; try again in a moment")
         else:
             begin(client_id, message)
 
@@ -138,7 +141,16 @@ def _limit_uploads(server: ViserServer, limit: int) -> None:
         connection.register_handler(kind, handler)
 
 
-def _tell(server: ViserServer, client_id: Any, text: str) -> None:
+def _refuse(server: ViserServer, client_id: Any, message: Any, text: str) -> None:
+    """Say why, and end the upload: the page would wait for it, and keep its button disabled."""
+    from viser import _messages
+
+    component, transfer = message.source_component_uuid, message.transfer_uuid
     client = server.get_clients().get(client_id)
-    if client is not None:
+    if client is not None and isinstance(component, str) and isinstance(transfer, str):
+        connection = client._websock_connection
+        connection.queue_message(_messages.FileTransferPartAck(component, transfer, transferred_bytes=0, total_bytes=0))
+        connection.queue_message(
+            _messages.RemoveNotificationMessage(f"upload-{transfer}")
+        )  # it would say "successfully"
         client.add_notification(title="Upload refused", body=text, color="red", auto_close_seconds=8)

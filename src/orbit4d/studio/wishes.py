@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import re
+import secrets
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,16 @@ MAX_PROMPT = 300
 MAX_FIT_STEPS = 20_000
 MAX_SAMPLING_STEPS = 100
 MAX_TITLE = 60
+_DIGITS = re.compile(r"^[0-9a-f]{16}-")
 KINDS: dict[str, tuple[str, ...]] = {
     "image": (".png", ".jpg", ".jpeg", ".webp"),
     "video": (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif", ".webp", ".png", ".apng"),
-    "static": (".glb", ".ply"),
+    "static": (".glb", ".ply", ".splat"),
     "mask": (".png", ".jpg", ".jpeg", ".webp", ".mp4", ".mov", ".webm", ".mkv", ".avi", ".gif"),
 }
 """Suffixes that may be uploaded as each condition."""
+BEGINNINGS = {".glb": b"glTF", ".ply": b"ply"}
+"""How files of a suffix begin, where only the run would find that they are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +36,7 @@ class Wish:
     image: str | None = None
     video: str | None = None
     static: str | None = None
+    static_up: str | None = None
     mask: str | None = None
     azimuth: float | None = None
     motion: float | None = None
@@ -46,7 +51,7 @@ class Wish:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("prompt", "image", "video", "static", "mask", "weights"):
+        for name in ("prompt", "image", "video", "static", "static_up", "mask", "weights"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InputError(f"{name}: expected text, got {type(value).__name__}")
@@ -82,7 +87,7 @@ class Wish:
     def title(self) -> str:
         """A short line for people."""
         shown = next((v for v in (self.image, self.video, self.static) if v), None)
-        text = self.prompt or (Path(shown).name if shown else "") or "untitled"
+        text = self.prompt or (shown_name(shown) if shown else "") or "untitled"
         return text if len(text) <= MAX_TITLE else text[: MAX_TITLE - 1] + "…"
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,6 +122,23 @@ def checked_name(name: object, kind: str) -> str:
     return suffix
 
 
-def slug(text: str) -> str:
-    """Letters, digits and dashes of `text`, at most 40, for a folder's name."""
-    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "run"
+def kept_name(name: str, content: bytes, kind: str) -> str:
+    """A file name for an upload: 16 random digits, of its own name letters, digits and dashes, and its suffix.
+
+    Raises InputError for suffixes that `kind` does not take, and for content that is not what the suffix says.
+    """
+    suffix = checked_name(name, kind)
+    plain = slug(Path(name).stem, empty=kind)
+    if not content.startswith(BEGINNINGS.get(suffix, b"")):
+        raise InputError(f"{plain}{suffix}: does not begin as a {suffix} file does; export it again")
+    return f"{secrets.token_hex(8)}-{plain}{suffix}"
+
+
+def shown_name(path: str | Path) -> str:
+    """What people are shown of a file: of uploads without the random digits."""
+    return _DIGITS.sub("", Path(path).name, count=1)
+
+
+def slug(text: str, *, empty: str = "run") -> str:
+    """Letters, digits and dashes of `text`, at most 40, for a file's or folder's name; `empty` where there are none."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or empty
