@@ -48,14 +48,14 @@ STATES_PER_SECOND = 12
 WINDOW = (800, 600)
 COUNT = """{
   const draws = window.draws = { first: null, frames: 0, stamp: -1 };
-  const seen = (instances) => {
-    if (instances < LEAST) return;
+  const seen = (vertices) => {
+    if (vertices < 4 * LEAST) return;
     if (draws.first === null) draws.first = performance.now();
     if (document.timeline.currentTime !== draws.stamp) { draws.stamp = document.timeline.currentTime; draws.frames++; }
   };
-  for (const [name, at] of [["drawArraysInstanced", 3], ["drawElementsInstanced", 4]]) {
+  for (const [name, vertices, instances] of [["drawArraysInstanced", 2, 3], ["drawElementsInstanced", 1, 4]]) {
     const call = WebGL2RenderingContext.prototype[name];
-    WebGL2RenderingContext.prototype[name] = function (...a) { seen(a[at]); return call.apply(this, a); };
+    WebGL2RenderingContext.prototype[name] = function (...a) { seen(a[vertices] * a[instances]); return call.apply(this, a); };
   }
 }"""
 SPARK = """

@@ -2,6 +2,9 @@ import { weightsAt, type Asset } from "./glb";
 import type { View } from "./camera";
 import { DRAW_FRAGMENT, DRAW_VERTEX, EVALUATE_VERTEX, evaluateFragment } from "./shaders";
 
+/** Splats an instance: graphics devices, and software even more, are slow at instances of one quad. */
+const BATCH = 128;
+
 type Locations = Record<string, WebGLUniformLocation | null>;
 
 /** Draws an asset at one time from one view. Holds everything that lives on the graphics device. */
@@ -16,7 +19,7 @@ export class Renderer {
   private readonly frame: WebGLFramebuffer;
   private readonly states: WebGLTexture[];
   private readonly inputs: WebGLTexture[];
-  private readonly indices: WebGLBuffer;
+  private readonly sorted: WebGLTexture;
   private readonly empty: WebGLVertexArrayObject;
   private readonly quads: WebGLVertexArrayObject;
   private evaluated = "";
@@ -49,13 +52,12 @@ export class Renderer {
 
     this.empty = gl.createVertexArray()!;
     this.quads = gl.createVertexArray()!;
-    this.indices = gl.createBuffer()!;
     gl.bindVertexArray(this.quads);
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.indices);
-    const slot = gl.getAttribLocation(this.paint, "index");
-    gl.enableVertexAttribArray(slot);
-    gl.vertexAttribIPointer(slot, 1, gl.UNSIGNED_INT, 0, 0);
-    gl.vertexAttribDivisor(slot, 1);
+    gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, gl.createBuffer());
+    const corners = Uint16Array.from({ length: 6 * BATCH }, (_, i) => 4 * Math.floor(i / 6) + [0, 1, 2, 2, 1, 3][i % 6]!);
+    gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, corners, gl.STATIC_DRAW);
+    gl.bindVertexArray(null);
+    this.sorted = texture(gl, gl.R32UI, this.width, this.rows, gl.RED_INTEGER, gl.UNSIGNED_INT, null);
 
     gl.useProgram(this.evaluate);
     ["base", "moves", "turns", "logScales", "tints"].forEach((name, i) => gl.uniform1i(this.evaluateAt[name] ?? null, i));
@@ -66,7 +68,9 @@ export class Renderer {
     gl.useProgram(this.paint);
     gl.uniform1i(this.paintAt.places ?? null, 0);
     gl.uniform1i(this.paintAt.shapes ?? null, 1);
+    gl.uniform1i(this.paintAt.order ?? null, 2);
     gl.uniform1i(this.paintAt.width ?? null, this.width);
+    gl.uniform1i(this.paintAt.batch ?? null, BATCH);
     gl.disable(gl.DEPTH_TEST);
     gl.disable(gl.DITHER);
     gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA);
@@ -76,9 +80,12 @@ export class Renderer {
 
   /** The order to draw in, far to near. */
   order(order: Uint32Array): void {
-    const gl = this.gl;
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.indices);
-    gl.bufferData(gl.ARRAY_BUFFER, order, gl.DYNAMIC_DRAW);
+    const { gl, width } = this, whole = Math.floor(order.length / width), rest = order.length - whole * width;
+    bind(gl, [this.sorted]);
+    const put = (row: number, columns: number, rows: number): void =>
+      gl.texSubImage2D(gl.TEXTURE_2D, 0, 0, row, columns, rows, gl.RED_INTEGER, gl.UNSIGNED_INT, order, row * width);
+    if (whole) put(0, width, whole);
+    if (rest) put(whole, rest, 1);
     this.ordered = order.length;
   }
 
@@ -90,14 +97,15 @@ export class Renderer {
     gl.viewport(0, 0, width, height);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
-    bind(gl, this.states);
+    bind(gl, [...this.states, this.sorted]);
+    gl.uniform1i(this.paintAt.count ?? null, this.ordered);
     gl.uniformMatrix4fv(this.paintAt.view ?? null, false, view.matrix);
     const focal = Math.min(width, height) / (2 * Math.tan(view.fov / 2));
     gl.uniform2f(this.paintAt.focal ?? null, focal, focal);
     gl.uniform2f(this.paintAt.viewport ?? null, width, height);
     gl.enable(gl.BLEND);
     gl.bindVertexArray(this.quads);
-    gl.drawArraysInstanced(gl.TRIANGLE_STRIP, 0, 4, this.ordered);
+    gl.drawElementsInstanced(gl.TRIANGLES, 6 * BATCH, gl.UNSIGNED_SHORT, 0, Math.ceil(this.ordered / BATCH));
     gl.disable(gl.BLEND);
   }
 

@@ -64,19 +64,21 @@ void main() {
 
 export const DRAW_VERTEX = `#version 300 es
 precision highp float; precision highp int; precision highp usampler2D;
-uniform usampler2D places, shapes;
-uniform int width;
+uniform usampler2D places, shapes, order;
+uniform int width, batch, count;
 uniform mat4 view;
 uniform vec2 focal, viewport;
-in uint index;
 out vec2 offset;
 flat out vec4 tint;
 void main() {
-  ivec2 k = ivec2(int(index) % width, int(index) / width);
+  gl_Position = vec4(0.0, 0.0, 2.0, 1.0);
+  int slot = gl_InstanceID * batch + (gl_VertexID >> 2);
+  if (slot >= count) return;
+  int index = int(texelFetch(order, ivec2(slot % width, slot / width), 0).r);
+  ivec2 k = ivec2(index % width, index / width);
   uvec4 a = texelFetch(places, k, 0), b = texelFetch(shapes, k, 0);
   vec4 c = vec4(a.w & 255u, a.w >> 8 & 255u, a.w >> 16 & 255u, a.w >> 24) / 255.0;
   vec4 p = view * vec4(uintBitsToFloat(a.xyz), 1.0);
-  gl_Position = vec4(0.0, 0.0, 2.0, 1.0);
   if (p.z < 0.05 || c.a < 1.0 / 255.0) return;
   vec2 v0 = unpackHalf2x16(b.x), v1 = unpackHalf2x16(b.y), v2 = unpackHalf2x16(b.z);
   mat3 v = uintBitsToFloat(b.w) * mat3(v0.x, v0.y, v1.x, v0.y, v1.y, v2.x, v1.x, v2.x, v2.y);
@@ -87,7 +89,7 @@ void main() {
   float middle = 0.5 * (xx + yy), radius = sqrt(max(middle * middle - (xx * yy - xy * xy), 1e-8));
   float l1 = middle + radius, l2 = max(middle - radius, 1e-4);
   vec2 axis = abs(xy) < 1e-6 ? (xx >= yy ? vec2(1, 0) : vec2(0, 1)) : normalize(vec2(xy, l1 - xx));
-  offset = (vec2(gl_VertexID & 1, gl_VertexID >> 1) * 2.0 - 1.0) * sqrt(2.0 * log(max(255.0 * c.a, 1.0001)));
+  offset = (vec2(gl_VertexID & 1, gl_VertexID >> 1 & 1) * 2.0 - 1.0) * sqrt(2.0 * log(max(255.0 * c.a, 1.0001)));
   vec2 pixel = focal * p.xy / p.z + axis * offset.x * sqrt(l1) + vec2(-axis.y, axis.x) * offset.y * sqrt(l2);
   tint = c;
   gl_Position = vec4(2.0 * pixel.x / viewport.x, -2.0 * pixel.y / viewport.y, 0.0, 1.0);
