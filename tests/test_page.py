@@ -148,8 +148,8 @@ def test_agrees_with_the_rasteriser(browser, tmp_path, lively):
     assert np.abs(images[0] - images[1]).mean() > 0.01 and np.abs(images[0] - images[2]).mean() > 0.01
 
 
-COUNT_DRAWS = """let draws = 0; const P = WebGL2RenderingContext.prototype, D = P.drawArraysInstanced;
-P.drawArraysInstanced = function (...a) { draws++; return D.apply(this, a); };"""
+COUNT_DRAWS = """let draws = 0; const P = WebGL2RenderingContext.prototype, D = P.drawElementsInstanced;
+P.drawElementsInstanced = function (...a) { draws++; return D.apply(this, a); };"""
 WORKERS = {
     "works": "",
     "refused": "window.Worker = function () { throw new Error('refused'); };",
