@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+
+from markdown_tables import table
 
 MEASURES = {
     "m": "m of the asset",
@@ -39,13 +40,13 @@ def motion_control(report: dict, reports: dict) -> str:
 [control.md](control.md) says how it is measured). Spearman's correlation of requested and measured motion, mean over prompts
 with its 95 % interval, and the prompt with the least:
 
-{_table(["ranked", "mean", "least"], ranks)}
+{table(["ranked", "mean", "least"], ranks)}
 
 At level 0 the asset has {_share(report["m_at_0_of_median"])} of the median m of its prompt; an asset of the static orbit
 with running times, {_share(floor)}. Parts that stand still ({_share(still["of_object"])} of the object): drift
 {_number(still["drift"])}, flicker {_number(still["flicker"])}. Medians a level:
 
-{_table(["motion", "m of the quantile", "m", "m smoothed", "m of the clip", "drift of still parts", "flicker"], levels)}
+{table(["motion", "m of the quantile", "m", "m smoothed", "m of the clip", "drift of still parts", "flicker"], levels)}
 {_calibration(calibration) if calibration else ""}"""
 
 
@@ -62,7 +63,7 @@ def _calibration(report: dict) -> str:
     return f"""
 How short the constructions may be (`motion_calibration.py`): m of assets of {clips} true clips against the clips' own m.
 
-{_table(head, rows)}"""
+{table(head, rows)}"""
 
 
 def guidance(report: dict, reports: dict) -> str:
@@ -81,11 +82,11 @@ Orbits of {report["clips"]} animations of which the truth is known, {seeds} seed
 none), the 3D-aware term alone, and both. *foreground* and *SSIM* against the true orbit without frame 0: by prompt they are strict,
 for a prompt fixes neither pose nor phase. [control.md](control.md) says what each column is.
 
-{_table(["given", "guidance", "clips", *FIGURES.values()], rows)}
+{table(["given", "guidance", "clips", *FIGURES.values()], rows)}
 
 Gains over no guidance, same clip and seed, with 95 % intervals:
 
-{_table(["given", "guidance", *FIGURES.values()], gains)}"""
+{table(["given", "guidance", *FIGURES.values()], gains)}"""
 
 
 def consistency(report: dict, reports: dict) -> str:
@@ -102,7 +103,7 @@ How well a clip agrees with itself (`consistency.py`, {report["size"]} pixels, {
 [evaluation.md](evaluation.md)): a construction from three quarters of its frames, scored on the others and on those; and what
 is left when each frame is warped onto the next along the scene's motion.
 
-{_table(["object", "clip", "held-out / fitted foreground dB", "warp error"], rows)}{_samples(report)}"""
+{table(["object", "clip", "held-out / fitted foreground dB", "warp error"], rows)}{_samples(report)}"""
 
 
 def _samples(report: dict) -> str:
@@ -131,7 +132,7 @@ def _samples(report: dict) -> str:
 Sampled clips beside the true ones, all through the same construction; warp errors of true clips by the renderer's flow are the
 least there is:
 
-{_table(head, rows)}"""
+{table(head, rows)}"""
 
 
 def with_headlines(text: str, reports: dict) -> str:
@@ -176,7 +177,7 @@ def _knobs_headline(report: dict) -> str:
         ]
         for e in report["table"]
     ]
-    return _table(["variant", "prompts", "Spearman of the clip's m", "spread of log m", "asked for"], rows)
+    return table(["variant", "prompts", "Spearman of the clip's m", "spread of log m", "asked for"], rows)
 
 
 def _guidance_headline(report: dict) -> str:
@@ -186,7 +187,7 @@ def _guidance_headline(report: dict) -> str:
         for e in report["table"]
         if e["over_none"]
     ]
-    return "Gains over no guidance:\n\n" + _table(["given", "guidance", *(FIGURES[c] for c in columns)], rows)
+    return "Gains over no guidance:\n\n" + table(["given", "guidance", *(FIGURES[c] for c in columns)], rows)
 
 
 def _ladder_headline(report: dict) -> str:
@@ -195,7 +196,7 @@ def _ladder_headline(report: dict) -> str:
     views = report["views"]
     rows = [[rung, *(f"{s[v]['foreground_psnr']:.2f}" for v in views)] for rung, s in report["mean"].items()]
     head = ["frames given to the construction", *(f"{v}, foreground dB" for v in views)]
-    return f"Means of {len(report['assets'])} assets:\n\n" + _table(head, rows)
+    return f"Means of {len(report['assets'])} assets:\n\n" + table(head, rows)
 
 
 HEADLINES = {
@@ -222,8 +223,3 @@ def _interval(entry: dict | None, digits: int) -> str:
     if low is None:  # of a single clip or prompt
         return f"{entry['mean']:.{digits}f}"
     return f"{entry['mean']:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
-
-
-def _table(head: list[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from markdown_tables import table
+
 
 def data_engine(report: dict, reports: dict) -> str:
     causes = report["causes_of_failure"]
@@ -34,7 +36,7 @@ def _render_speed(report: dict) -> str:
 One skinned asset of {report["triangles"]:,} triangles at {report["size"]} x {report["size"]}, RGBA + depth, from the file
 to PNGs (`render_speed.py`):
 
-{_table(head, rows)}"""
+{table(head, rows)}"""
 
 
 def blender(report: dict, _: dict) -> str:
@@ -60,7 +62,7 @@ def hostile(report: dict, _: dict) -> str:
 unbounded memory or anything else but a result or one clear line.** Median {1000 * seconds["median"]:.0f} ms, slowest
 {seconds["most"]:.1f} s.
 
-{_table(["mutation", "loaded", "refused in one line", "bad"], rows)}"""
+{table(["mutation", "loaded", "refused in one line", "bad"], rows)}"""
 
 
 def curation(report: dict, _: dict) -> str:
@@ -72,7 +74,7 @@ Of the same {report["total"]} animations {report["kept"]} are kept (`curation.py
 JSON). Measuring and the report took {report["seconds_measuring_and_reporting"]:.0f} s, deciding again
 {report["seconds_deciding_again"]:.1f} s.
 
-{_table(["dropped as", "our default", "Diffusion4D's static rule to the letter"], rows)}
+{table(["dropped as", "our default", "Diffusion4D's static rule to the letter"], rows)}
 
 ![histograms and contact sheets of the curation report](images/curation.webp)"""
 
@@ -93,8 +95,3 @@ def toybox(report: dict, _: dict) -> str:
 in {words["vocabulary"]} words; silhouettes overlap by {overlap["within_kinds"]:.2f} (IoU) within a kind and
 {overlap["between_kinds"]:.2f} between kinds; motion magnitude {moves["p5"]:.4f} to {moves["p95"]:.3f} (5 to 95 %), median
 {moves["median"]:.3f}. Curation would drop {still:.1f} % as too still and {wild:.1f} % as too violent."""
-
-
-def _table(head: list[str], rows: list[list[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from markdown_tables import table
+
 
 def denoiser_ablations(report: dict, reports: dict) -> str:
     parts = []
@@ -19,7 +21,7 @@ def denoiser_ablations(report: dict, reports: dict) -> str:
                 [f"**{name}**" if entry is base else name, len(entry["seeds"]), f"{entry['parameters']:,}", *cells]
             )
         parts.append(f"**{TASKS[task]}**, {found['steps']:,} steps\n\n")
-        parts[-1] += _table(["variant", "seeds", "parameters", *figures.values()], rows)
+        parts[-1] += table(["variant", "seeds", "parameters", *figures.values()], rows)
     return (
         """## What each ingredient of the denoiser is worth
 
@@ -66,7 +68,7 @@ PSNR in dB of a sample to the sample of the same seed and prompt by {report["ref
 image and prompt against the true orbit without frame 0 / seconds of the call (`schedulers.py`, {len(report["prompts"])} prompts,
 seeds {_list(report["seeds"])}, {report["frames"]} frames, default guidance). Columns are evaluations of the network.
 
-{_table(["scheduler", *steps], rows)}"""
+{table(["scheduler", *steps], rows)}"""
 
 
 def _of_scheduler(cell: dict | None) -> str:
@@ -89,7 +91,7 @@ K orbits of {_list(names)}, by image{" and prompt" if report["text"] else ""} (`
 *frames*: foreground PSNR of the sampled frames against the true ones; *held out*: every 4th frame against a construction
 without it, which is how well the views agree; *novel*: the construction from all of them against a true orbit between them.
 
-{_table(["orbits", "sampled", "samples", "frames", "held out", "novel", "seconds"], rows)}"""
+{table(["orbits", "sampled", "samples", "frames", "held out", "novel", "seconds"], rows)}"""
 
 
 def recognition(report: dict, reports: dict) -> str:
@@ -122,7 +124,7 @@ How often a small classifier ({report["weights"]["parameters"] / 1e6:.1f} M para
 kind and the motion that a clip was made for; {len(report["kinds"])} kinds, {len(report["motions"])} motions
 ([recognition.md](recognition.md) says how, `recognition/train.py`, `recognition/score.py`). In brackets 95 % intervals.
 
-{_table(["clips", "kind", "motion", "clips"], rows)}"""
+{table(["clips", "kind", "motion", "clips"], rows)}"""
 
 
 def image_to_4d(report: dict, reports: dict) -> str:
@@ -143,7 +145,7 @@ methods: [recognition.md](recognition.md#image-to-4d)). *azimuth*: trained anima
 *animation*: animations of trained assets that were not trained on; *rig*: assets of families that were not. In brackets 95 %
 intervals over cases.
 
-{_table([*head, "over the image", "over the nearest", "SSIM"], rows)}"""
+{table([*head, "over the image", "over the nearest", "SSIM"], rows)}"""
 
 
 def training_speed(report: dict, reports: dict) -> str:
@@ -171,7 +173,7 @@ def training_speed(report: dict, reports: dict) -> str:
 Preset `{report["preset"]}` ({report["parameters"] / 1e6:.1f} M parameters), batches of {report["batch"]} samples of
 {report["frames"]} frames, {report["precision"]}, {report["steps_each"]} steps of each loop in turns (`training_speed.py`).
 
-{_table(["loop", "samples/s", "CPU s a step", "of the plain loop's", "first step, s"], rows)}"""
+{table(["loop", "samples/s", "CPU s a step", "of the plain loop's", "first step, s"], rows)}"""
 
 
 def _spread(values: list[float] | None) -> str:
@@ -188,8 +190,3 @@ def _gain(entry: dict) -> str:
 
 def _list(values: Sequence[object]) -> str:
     return ", ".join(str(v) for v in values)
-
-
-def _table(head: Sequence[object], rows: Sequence[Sequence[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)

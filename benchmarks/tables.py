@@ -12,7 +12,9 @@ from pathlib import Path
 import tyro
 from control_tables import consistency, guidance, motion_control, with_headlines
 from data_tables import blender, curation, data_engine, hostile, toybox
+from markdown_tables import table
 from model_tables import denoiser_ablations, image_to_4d, orbits, recognition, schedulers, training_speed
+from web_tables import playback
 
 from orbit4d.files import atomic_path
 
@@ -56,11 +58,6 @@ and versions. Every script is in `benchmarks/`; its docstring says how to run it
 SSIM on the whole image on white, and PSNR over the pixels whose true alpha exceeds 0.5 (*foreground*). Unless a table says
 otherwise: two cores of an AMD EPYC, no GPU. Where seconds were measured while other work shared the cores, CPU seconds stand
 beside them."""
-
-
-def table(head: list[str], rows: list[list[object]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(str(c) for c in line) + " |" for line in lines)
 
 
 def trio(s: dict | None) -> str:
@@ -236,6 +233,7 @@ SECTIONS = {
     "fuzz_assets": hostile,
     "toybox_report": toybox,
     "consistency": consistency,
+    "playback": playback,
     "kernels": kernels,
 }
 
