@@ -264,6 +264,15 @@ def test_interrupt_is_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert capsys.readouterr().err.strip() == "orbit4d: interrupted"
 
 
+def test_a_reader_that_stops_is_no_error() -> None:
+    command = [sys.executable, "-m", "orbit4d", "vocabulary"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
 def test_module_and_exit_code_of_the_process(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "orbit4d", "generate", "--prompt", "", "--out", str(tmp_path / "out")],

@@ -14,7 +14,7 @@ from plyfile import PlyData
 from orbit4d.errors import InputError
 from orbit4d.export.home import Home, home_view
 from orbit4d.export.ply import write_ply, write_ply_sequence
-from orbit4d.export.video import render_turntable, write_video
+from orbit4d.export.video import render_turntable, turntable, write_video
 from orbit4d.imports.ply import read_ply
 from orbit4d.splat.gaussians import Gaussians, Gaussians4D
 
@@ -112,6 +112,14 @@ def test_videos_decode(scene, tmp_path, suffix):
     assert video.shape == (5, side, side, 3)
     assert np.abs(video[2, :65, :65].astype(float) / 255 - frames[2].permute(1, 2, 0).numpy()).mean() < 0.03
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_turntable_starts_over_without_standing_still(scene):
+    clip = turntable(scene, frames=6, size=16)
+    directions = torch.nn.functional.normalize(clip.cameras.camera_to_world[:, :2, 2], dim=-1)
+    steps = (directions * directions.roll(-1, 0)).sum(-1).clamp(-1, 1).arccos().rad2deg()
+    torch.testing.assert_close(steps, torch.full((6,), 60.0), atol=1e-2, rtol=0)
+    torch.testing.assert_close(clip.times, torch.arange(6) / 6)
 
 
 def test_unknown_video_suffix(scene, tmp_path):

@@ -98,7 +98,7 @@ def generate(
         size: Side of the clip's frames in pixels: 64, 96 or 128.
         orbits: Orbits, 1 to 4: more views of every moment, and more time.
         shared_frames: 0 samples the orbits together; else one by one, each later one shown so many frames of the first.
-        fit_steps: Optimisation steps of the 4D construction; chosen by size when absent.
+        fit_steps: Optimisation steps of the 4D construction; 800 when absent.
         sample_static: Also sample the object frozen, for the construction to start from.
         weights: Folder with another model, or its name on the Hugging Face hub; the built-in one when absent.
     """
@@ -176,7 +176,7 @@ def reconstruct(
         clips: The clip to fit, or several of one object on one clock.
         out: Folder to write; new, empty, or an earlier output.
         static_clip: The same object with time frozen, seen from all around, if there is one.
-        steps: Optimisation steps; chosen by size when absent.
+        steps: Optimisation steps; 800 up to 160 pixels, 1,200 above when absent.
         size: Larger image side to fit at, in pixels; the clip's own, at most 512, when absent.
         seed: Seed of the optimisation.
     """
@@ -291,7 +291,7 @@ def export(
     For example:
       orbit4d export out/fox fox.html                       plays in any browser
       orbit4d export out/fox fox.webp --transparent         turntable; also .mp4, .gif, .webm, .mov
-      orbit4d export out/fox fox_ply --up y-down                one 3DGS PLY per time, upright in SuperSplat
+      orbit4d export out/fox fox_ply --up y-down            one 3DGS PLY per time, upright in SuperSplat
       orbit4d export out/fox fox.glb --time 0.5             one moment, KHR_gaussian_splatting; also .ply
       orbit4d export out/fox fox.glb.gz                     compact 4D: what the page holds
       orbit4d export out/fox fox.4dgs                       motion in the 4dgs container
@@ -366,8 +366,12 @@ def main(argv: list[str] | None = None) -> int:
             case _:
                 call = parse(VERBS | GROUPS, arguments, prog="orbit4d", description=DESCRIPTION)
         call()
+        sys.stdout.flush()
     except InputError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # `orbit4d vocabulary | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             where = f"{error.filename}: " if error.filename else ""

@@ -30,7 +30,12 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
     if destination.is_dir():
         raise InputError(f"{destination}: expected a file (or nothing) there, found a folder; choose another name")
     ensure_writable_parent(destination)
-    handle, name = tempfile.mkstemp(prefix=f".{destination.stem}.", suffix=destination.suffix, dir=destination.parent)
+    try:
+        handle, name = tempfile.mkstemp(
+            prefix=f".{destination.stem}.", suffix=destination.suffix, dir=destination.parent
+        )
+    except OSError as error:  # names the temporary file, which nobody asked for
+        raise OSError(error.errno, error.strerror, str(destination)) from error
     os.close(handle)
     temporary = Path(name)
     try:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..cameras import Cameras
 from ..clip import OrbitalClip
 from ..errors import InputError
 from ..files import atomic_path
@@ -109,8 +110,9 @@ def _with_clear_index(frame: np.ndarray) -> Any:
 
 @torch.no_grad()
 def turntable(scene: Gaussians4D, *, frames: int = 48, size: int = 256) -> OrbitalClip:
-    """One turn around the scene (`home_view`) while its time runs from 0 to 1: straight RGBA, depth and cameras."""
-    cameras, times = home_view(scene).orbit(frames, size)
+    """One turn around the scene (`home_view`) while its time runs from 0 to 1: straight RGBA, depth and cameras. The frame after
+    the last would be the first again, so that nothing stands still where it starts over."""
+    cameras, times = _turn(scene, frames, size)
     seen = [render(scene.at(float(t)).detach(), cameras[i : i + 1]) for i, t in enumerate(times)]
     alpha = torch.cat([s.alpha for s in seen]).clamp(0, 1)
     rgb = torch.cat([s.rgb for s in seen]) / alpha.clamp_min(1e-4)
@@ -120,9 +122,14 @@ def turntable(scene: Gaussians4D, *, frames: int = 48, size: int = 256) -> Orbit
 
 @torch.no_grad()
 def render_turntable(scene: Gaussians4D, *, frames: int = 48, size: int = 256, background: float = 1.0) -> Tensor:
-    """(frames, 3, size, size) in [0, 1]: one turn around the scene (`home_view`) while its time runs from 0 to 1."""
-    cameras, times = home_view(scene).orbit(frames, size)
+    """(frames, 3, size, size) in [0, 1]: the pictures of `turntable` on a background."""
+    cameras, times = _turn(scene, frames, size)
     images = [
         render(scene.at(float(t)).detach(), cameras[i : i + 1], background=background).rgb for i, t in enumerate(times)
     ]
     return torch.cat(images).clamp(0, 1)
+
+
+def _turn(scene: Gaussians4D, frames: int, size: int) -> tuple[Cameras, Tensor]:
+    cameras, times = home_view(scene).orbit(frames + 1, size)
+    return cameras[:frames], times[:frames]
