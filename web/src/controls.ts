@@ -34,6 +34,8 @@ export function pointers(canvas: HTMLCanvasElement, camera: Camera, actions: Act
   });
   canvas.addEventListener("contextmenu", (event) => event.preventDefault());
   canvas.addEventListener("wheel", (event) => {
+    // Inside another page the wheel scrolls that page, until this one was clicked.
+    if (parent !== window && !document.hasFocus()) return;
     event.preventDefault();
     const pixels = event.deltaY * [1, 16, 400][event.deltaMode]!;
     camera.zoom(Math.exp(Math.min(Math.max(pixels, -300), 300) * 0.001));

@@ -23,6 +23,7 @@ function say(text: string): void {
 }
 
 async function main(): Promise<void> {
+  document.body.classList.toggle("bare", location.hash === "#bare");
   const canvas = element<HTMLCanvasElement>("view");
   const gl = canvas.getContext("webgl2", { antialias: false, depth: false, premultipliedAlpha: true, alpha: true, powerPreference: "high-performance" });
   if (!gl) throw new Error("this browser does not offer WebGL2");
@@ -176,7 +177,8 @@ class Player {
     if (button === "loop") element("loop").setAttribute("aria-pressed", String((this.loop = !this.loop)));
     else if (button === "back") {
       this.background = (this.background + 1) % BACKGROUNDS.length;
-      document.body.className = BACKGROUNDS[this.background]!;
+      document.body.classList.remove("white", "black", "checker");
+      if (this.background) document.body.classList.add(BACKGROUNDS[this.background]!);
       element("back").setAttribute("aria-label", `Background: ${BACKGROUND_NAMES[this.background]}`);
     } else if (button === "reset") { this.camera.reset(); this.dirty = true; }
     else if (button === "info") {
