@@ -156,10 +156,9 @@ class ResultPanel:
 
 def number(value: object, default: float) -> float:
     """What a slider holds; a client may have sent anything."""
-    finite = (
-        isinstance(value, int | float) and abs(value) <= sys.float_info.max
-    )  # not of nan; integers know no end either
-    return float(value) if finite else default
+    if isinstance(value, int | float) and abs(value) <= sys.float_info.max:  # false for nan; integers may be larger
+        return float(value)
+    return default
 
 
 def line(text: str) -> str:
