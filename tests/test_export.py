@@ -12,6 +12,7 @@ from PIL import Image, ImageSequence
 from plyfile import PlyData
 
 from orbit4d.errors import InputError
+from orbit4d.export.by_suffix import export_scene
 from orbit4d.export.home import Home, home_view
 from orbit4d.export.ply import write_ply, write_ply_sequence
 from orbit4d.export.video import render_turntable, turntable, write_video
@@ -74,6 +75,21 @@ def test_ply_sequence_applies_the_motion(scene, tmp_path):
         # f_rest is channel-major: all of red first
         np.testing.assert_allclose(vertex["f_rest_1"], expected.sh[:, 2, 0], rtol=1e-6)
         np.testing.assert_allclose(vertex["f_rest_3"], expected.sh[:, 1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.html", "a.glb.gz", "a.4dgs", "a.safetensors", "a.mp4", "a.webp", "frames/transforms.json", "sequence"]
+)
+def test_a_moment_is_refused_where_all_of_them_are_written(scene, tmp_path, name):
+    with pytest.raises(InputError, match=r"^--time: it is for one moment \(\.glb, \.ply\), got "):
+        export_scene(scene, tmp_path / name, frames=2, size=16, time=0.5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_moment_is_what_a_ply_holds(scene, tmp_path):
+    moment = read_ply(export_scene(scene, tmp_path / "a.ply", time=0.5))
+    torch.testing.assert_close(moment.means, scene.at(0.5).means)
+    assert export_scene(scene, tmp_path / "a.glb", time=0.5).is_file()
 
 
 def test_ply_round_trip(scene, tmp_path):

@@ -5,33 +5,47 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import logging
+import shutil
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from plyfile import PlyData
 from splat_fixtures import moving_orbit
 
 from orbit4d.errors import InputError
+from orbit4d.export import by_suffix
+from orbit4d.export.ply import write_ply, write_ply_sequence
+from orbit4d.imports.ply import read_ply
+from orbit4d.imports.scenes import load_gaussians
 from orbit4d.pipeline import reconstruct
-from orbit4d.splat.gaussians import Gaussians
+from orbit4d.splat.gaussians import Gaussians, Gaussians4D
+from orbit4d.splat.io import load_scene, save_scene
 from orbit4d.studio.runs import INPUTS, Runs
 from orbit4d.studio.wishes import Wish, checked_name, defaults, shown_name, slug
 
 viser = pytest.importorskip("viser", reason="viser is not installed: pip install 'orbit4d[studio]'")
 
+from websockets.datastructures import Headers  # noqa: E402
 from websockets.exceptions import InvalidStatus  # noqa: E402
+from websockets.http11 import Request  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
+from orbit4d.studio import runs as runs_module  # noqa: E402
 from orbit4d.studio import server as server_module  # noqa: E402
 from orbit4d.studio.app import Address, Studio, Viewer, open_viewer  # noqa: E402
-from orbit4d.studio.exports import FORMATS, exported, zipped  # noqa: E402
+from orbit4d.studio.exports import FORMATS, exported, scene_bytes, zipped  # noqa: E402
+from orbit4d.studio.guard import Guard  # noqa: E402
 from orbit4d.studio.queue import Job, Queue  # noqa: E402
+from orbit4d.studio.result_panel import number  # noqa: E402
 from orbit4d.studio.splats import ENLARGED, pack_splats  # noqa: E402
 from orbit4d.studio.worker import receive, send  # noqa: E402
 
@@ -119,12 +133,36 @@ def test_other_sites_and_other_names_are_refused(guarded) -> None:
     viewer, token = guarded
     port = viewer.server.get_port()
     path = f"/?token={token}" if token else "/"
-    for origin in ("http://evil.example", "null", f"http://127.0.0.1:{port + 1}", f"http://localhost:{port}"):
+    for origin in (
+        "http://evil.example",
+        "http://[evil",
+        "null",
+        f"http://127.0.0.1:{port + 1}",
+        f"http://localhost:{port}",
+    ):
         assert _refused(viewer, path, Origin=origin) == 403, origin
     assert _greeting(viewer, path, Origin=f"http://127.0.0.1:{port}")
     for host in ("evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost@evil.example", "["):
         assert _get(viewer, path, Host=host).status == 403, host
-    assert _get(viewer, path, Host=f"localhost:{port}").status in (200, 303)
+    for host in ("localhost", "127.0.0.1", "127.0.0.2", "[::1]"):
+        assert _get(viewer, path, Host=f"{host}:{port}").status in (200, 303), host
+
+
+def test_what_does_not_parse_is_refused(guarded) -> None:
+    viewer, token = guarded
+    if token is None:
+        pytest.skip("nothing is asked for")
+    for path in ("//[x", "/?token=%ff"):
+        assert _get(viewer, path).status == 401, path
+    answer = Guard(token=token, local=True).refusal(Request("/?token=\udcff", Headers(Host="localhost")))
+    assert answer is not None and answer.status_code == 401  # bytes that are no text
+
+
+def test_every_loopback_address_can_be_used() -> None:
+    with Viewer(Address(host="127.0.0.2", port=0), label="test") as viewer:
+        connection = http.client.HTTPConnection("127.0.0.2", viewer.server.get_port(), timeout=60)
+        connection.request("GET", "/")
+        assert f"//127.0.0.2:{viewer.server.get_port()}/" in viewer.url and connection.getresponse().status == 200
 
 
 def test_the_page_cannot_be_framed(guarded) -> None:
@@ -319,6 +357,49 @@ def test_inputs_live_as_long_as_their_runs(tmp_path: Path, asset: Path) -> None:
     assert run is not None
     runs.delete(run)
     assert not used.exists() and not (tmp_path / "run").exists() and queued.is_file()
+    runs.delete(run)  # again, as another browser may
+    shutil.rmtree(tmp_path / INPUTS)
+    runs.prune()
+
+
+def test_a_run_that_vanishes_while_it_is_read_is_none(
+    tmp_path: Path, asset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = Runs(tmp_path)
+    shutil.copytree(asset, tmp_path / "run")
+
+    def read_and_gone(folder: Path) -> dict:
+        (folder / "report.json").unlink()
+        return {"program": "orbit4d"}
+
+    monkeypatch.setattr(runs_module, "_report", read_and_gone)
+    assert runs.all() == []
+
+
+def test_reports_are_read_once_to_tidy_up(tmp_path: Path, asset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, read, report = Runs(tmp_path), [], runs_module._report
+    shutil.copytree(asset, tmp_path / "run")
+    monkeypatch.setattr(runs_module, "_report", lambda folder: read.append(folder) or report(folder))
+    runs.prune()
+    assert read == [tmp_path / "run"]
+
+
+def test_a_file_that_is_handed_to_the_queue_meanwhile_is_in_use() -> None:
+    """Between the two reads, whichever comes first, the file leaves the choice and joins the queue."""
+    inputs = {"create": {"a.png"}, "queue": set()}
+
+    class Place:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @property
+        def inputs(self) -> set[str]:
+            found = set(inputs[self.name])
+            inputs.update(create=set(), queue={"a.png"})
+            return found
+
+    studio: Any = SimpleNamespace(create=Place("create"), queue=Place("queue"))
+    assert Studio._in_use(studio) == {"a.png"}
 
 
 def test_names_of_folders_are_harmless() -> None:
@@ -398,6 +479,86 @@ def test_the_queue_is_bounded(queue, monkeypatch: pytest.MonkeyPatch) -> None:
             made.submit(Wish(prompt="a fox"))
 
 
+def test_jobs_of_one_second_and_title_have_folders_of_their_own(queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, record, _ = queue
+
+    class OneSecond(runs_module.datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return cls(2026, 1, 1)
+
+    go = threading.Event()
+    monkeypatch.setattr(runs_module, "datetime", OneSecond)
+
+    def run(job: Job) -> None:
+        go.wait(60)
+        job.state = "done"
+
+    monkeypatch.setattr(made, "_run", run)
+    jobs = [made.submit(Wish(prompt="a fox")) for _ in range(3)]
+    go.set()
+    names = [job.out.name for job in jobs]
+    assert names == ["20260101-000000-a-fox", "20260101-000000-a-fox-2", "20260101-000000-a-fox-3"]
+    record.wait(lambda: len(record.ended) == 3)
+
+
+@pytest.mark.parametrize("what", ["sweep", "listener"])
+def test_what_fails_at_a_jobs_end_does_not_end_the_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    runs, record = Runs(tmp_path / "runs"), Record()
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError("of all things")
+
+    def listener(job: Job, header: dict, body: bytes) -> None:
+        record(job, header, body)
+        if what == "listener":
+            fail()
+
+    if what == "sweep":
+        monkeypatch.setattr(runs, "sweep", fail)
+    made = Queue(runs, listener)
+
+    def ends(job: Job) -> None:
+        job.state = "done"
+
+    monkeypatch.setattr(made, "_run", ends)
+    with caplog.at_level(logging.ERROR):
+        for number in (1, 2):
+            made.submit(Wish(prompt="a fox"))
+            record.wait(lambda count=number: len(record.ended) == count)
+        made.close()
+    assert caplog.text.count("RuntimeError: of all things") >= 1
+
+
+def test_cancelling_those_that_wait_leaves_the_running_one_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Studio(tmp_path, Address(port=0)) as studio:
+        runs, go = threading.Event(), threading.Event()
+
+        def run(job: Job) -> None:
+            studio.queue._tell(job)
+            runs.set()
+            go.wait(60)
+            job.state = "failed"
+
+        monkeypatch.setattr(studio.queue, "_run", run)
+        studio.submit(Wish(prompt="a fox"))
+        assert runs.wait(60)
+        waiting = [studio.submit(Wish(prompt="a cat")) for _ in range(2)]
+        progress = studio.progress
+        progress._picture.visible = True
+        studio.view.show(np.zeros((1, 8), np.uint32))
+        assert progress._drop.visible
+        assert studio.queue.cancel_waiting() == 2 and all(job.state == "cancelled" for job in waiting)
+        assert progress._bar.visible and progress._cancel.visible and progress._picture.visible
+        assert studio.view._handle is not None and "a fox" in progress._status.content
+        assert not progress._drop.visible
+        go.set()
+
+
 def test_two_studios_do_not_share_a_folder(tmp_path: Path) -> None:
     with Studio(tmp_path, Address(port=0)), pytest.raises(InputError, match="another run is writing"):
         Studio(tmp_path, Address(port=0))
@@ -458,6 +619,86 @@ def test_nothing_moves_while_nobody_looks(asset: Path) -> None:
         assert viewer.result.playback.playing
         time.sleep(0.3)
         assert viewer.result.playback.time == 0.0
+
+
+def _still() -> Gaussians4D:
+    generator = torch.Generator().manual_seed(2)
+    n = 20
+    return Gaussians4D(
+        canonical=Gaussians(
+            means=torch.randn(n, 3, generator=generator) * 0.3,
+            quats=torch.nn.functional.normalize(torch.randn(n, 4, generator=generator), dim=-1),
+            log_scales=torch.full((n, 3), -3.0),
+            logit_opacities=torch.zeros(n),
+            sh=torch.zeros(n, 1, 3),
+        )
+    )
+
+
+def test_at_rest_one_moment_is_packed(tmp_path: Path) -> None:
+    with open_viewer(save_scene(_still(), tmp_path / "a.safetensors"), Address(port=0)) as viewer:
+        for moment in (0.0, 0.3, 0.7, 1.0):
+            viewer.result.playback.seek(moment)
+        assert len(viewer.result.playback._packed) == 1
+        assert viewer.result._time.disabled and viewer.result._play.disabled
+        assert not viewer.result._buttons[0].disabled
+
+
+def test_what_other_programs_write_is_viewed_and_downloaded_as_a_scene(tmp_path: Path, asset: Path) -> None:
+    scene = load_scene(asset / "scene.safetensors")
+    write_ply(_still().canonical, tmp_path / "a.ply")
+    write_ply_sequence(scene, tmp_path / "sequence", frames=3)
+    for given in (tmp_path / "a.ply", tmp_path / "sequence"):
+        with open_viewer(given, Address(port=0)) as viewer:
+            assert viewer.result.scene is not None
+            name, content = scene_bytes(viewer.result.scene, name="a")
+        assert name == "a.safetensors"
+        (tmp_path / name).write_bytes(content)
+        read, expected = load_scene(tmp_path / name), load_gaussians(given)
+        for moment in (0.0, 0.4, 1.0):
+            assert torch.allclose(read.at(moment).means, expected.at(moment).means, atol=1e-6)
+    own = (asset / "scene.safetensors").read_bytes()
+    assert scene_bytes(asset, name="a")[1] == scene_bytes(asset / "scene.safetensors", name="a")[1] == own
+    with pytest.raises(InputError, match="no longer there"):
+        scene_bytes(tmp_path / "gone" / "scene.safetensors", name="a")
+
+
+def test_a_download_that_fails_says_so(asset: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    with open_viewer(asset, Address(port=0)) as viewer:
+        viewer.result._send(SimpleNamespace(send_file_download=fail), "scene")
+        assert "cannot be written (ZeroDivisionError)" in viewer.result._note.content
+        viewer.result._frames = SimpleNamespace(value=float("inf"))  # what a client sends is not coerced
+        sent: list[str] = []
+        client = SimpleNamespace(send_file_download=lambda name, *_, **__: sent.append(name))
+        viewer.result._send(client, next(f for f in FORMATS if f.suffix == ".ply"))
+        assert sent == ["ball.ply"]
+
+
+def test_what_is_no_number_is_the_default() -> None:
+    for value in (float("inf"), float("-inf"), float("nan"), 10**400, "3", None):
+        assert number(value, 2.0) == 2.0
+    assert number(3, 2.0) == 3.0 and number(-0.5, 2.0) == -0.5
+
+
+def test_every_format_of_the_command_line_has_a_button() -> None:
+    suffixes = {*by_suffix.SCENE_SUFFIXES, *by_suffix.SUFFIXES, f"/{by_suffix.TRANSFORMS}", ""}
+    assert sorted(form.suffix for form in FORMATS) == sorted(suffixes - {".safetensors"})  # which is "Scene file"
+
+
+def test_a_sequence_is_y_down_as_its_hint_says(asset: Path, tmp_path: Path) -> None:
+    import zipfile
+
+    form = next(f for f in FORMATS if f.suffix == "")
+    _, content = exported(asset, form, name="ball", frames=2, size=32)
+    zipfile.ZipFile(io.BytesIO(content)).extractall(tmp_path)
+    expected = load_scene(asset / "scene.safetensors").at(0).means
+    assert "y points down" in form.hint
+    assert torch.allclose(read_ply(tmp_path / "frame_000.ply").means, expected, atol=1e-5)
+    height = np.array(PlyData.read(str(tmp_path / "frame_000.ply"))["vertex"]["y"])
+    assert np.allclose(height, -expected[:, 2].numpy(), atol=1e-5)
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda f: f.label)

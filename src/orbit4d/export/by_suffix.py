@@ -24,6 +24,7 @@ from .video import SUFFIXES, check_alpha, render_turntable, turntable, write_vid
 PLAYBACK_FPS = 12
 PLY_FILES = r"frame_\d{3,}\.ply"
 COMPACT = ".glb.gz"
+MOMENT_SUFFIXES = (".glb", ".ply")
 SCENE_SUFFIXES = (".html", COMPACT, ".glb", ".4dgs", ".ply", ".safetensors")
 TRANSFORMS = "transforms.json"
 _EXPECTED = (
@@ -110,6 +111,8 @@ def _check(out: Path, *, frames: int, size: int, time: float, transparent: bool,
     check_alpha(out, transparent=transparent)
     if transparent and suffix not in SUFFIXES:
         raise InputError(f"--transparent: it is for videos ({', '.join(SUFFIXES)}), got {out}; leave it out")
+    if time and suffix not in MOMENT_SUFFIXES:
+        raise InputError(f"--time: it is for one moment ({', '.join(MOMENT_SUFFIXES)}), got {out}; leave it out")
     if up != "z" and suffix not in (".ply", ""):
         raise InputError(f"--up: it is for PLY files, got {out}; leave it out (.glb and .4dgs are y up by their rules)")
     if out.suffix and out.is_dir():

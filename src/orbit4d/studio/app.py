@@ -11,7 +11,6 @@ from typing import IO, Any
 from ..errors import InputError
 from ..export.home import Home
 from ..files import lock_folder
-from ..imports.scenes import scene_file
 from .create_panel import CreatePanel
 from .gallery_panel import GalleryPanel
 from .guard import Guard, is_loopback
@@ -86,14 +85,16 @@ class Viewer:
 
 
 def open_viewer(scene: str | Path, address: Address | None = None) -> Viewer:
-    """A running viewer of a scene file or of the folder that holds scene.safetensors. Raises InputError."""
-    file = scene_file(scene)
-    if not file.is_file():
-        raise InputError(f"{scene}: expected a scene (.safetensors), or a folder with scene.safetensors")
+    """A running viewer of whatever `imports.scenes.load_gaussians` reads. Raises InputError."""
+    path = Path(scene)
+    if not path.exists():
+        raise InputError(
+            f"{scene}: does not exist; expected a scene (.safetensors), its folder, or Gaussians of another program"
+        )
     viewer = Viewer(address or Address(), label="orbit4d")
     try:
-        viewer.result.open(file, title=file.parent.name if Path(scene).is_dir() else file.stem)
-    except InputError:
+        viewer.result.open(path, title=path.resolve().name if path.is_dir() else path.stem)
+    except BaseException:
         viewer.close()
         raise
     viewer.add_look()
@@ -144,7 +145,7 @@ class Studio(Viewer):
         self.gallery = GalleryPanel(
             self.server, tabs.add_tab("Gallery"), self.runs, open_run=self.open_run, deleted=self._on_deleted
         )
-        self.runs.in_use = lambda: self.queue.inputs | self.create.inputs
+        self.runs.in_use = self._in_use
         self.add_look()
 
     def submit(self, wish: Wish) -> Job:
@@ -178,7 +179,18 @@ class Studio(Viewer):
         else:
             self._ended(job)
 
+    def _in_use(self) -> set[str]:
+        """Names of the uploads that are chosen, or that runs to come need."""
+        # In this order: between the two, a chosen file may be handed to the queue and another one chosen in its place. Read
+        # the other way round, it would be seen in neither.
+        chosen = self.create.inputs
+        return chosen | self.queue.inputs
+
     def _ended(self, job: Job) -> None:
+        if not job.ran:  # what the page shows is another job's
+            self.progress.refresh()
+            self.runs.prune()
+            return
         self.progress.ended(job)
         if job.state == "done":
             self.gallery.refresh(page=0)

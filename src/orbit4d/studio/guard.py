@@ -18,7 +18,6 @@ from urllib.parse import parse_qs, urlsplit
 if TYPE_CHECKING:
     from websockets.http11 import Request, Response
 
-THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 _HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
@@ -28,7 +27,8 @@ _HEADERS = {
 
 
 def is_loopback(host: str) -> bool:
-    """Whether binding to `host` reaches this machine only."""
+    """Whether `host` is a name or address of this machine only: safe to bind to, and as a Host header, since no name that
+    others can give an address is among them."""
     try:
         return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -53,14 +53,14 @@ class Guard:
         hosts = request.headers.get_all("Host")
         if len(hosts) != 1:
             return _answer(http.HTTPStatus.BAD_REQUEST, "expected one Host header")
-        if self.local and _name(hosts[0]) not in THIS_MACHINE:
+        if self.local and not is_loopback(_name(hosts[0])):
             return _answer(http.HTTPStatus.FORBIDDEN, "this studio is open to its own machine only; use localhost")
         origins = request.headers.get_all("Origin")
-        if any(urlsplit(origin).netloc.lower() != hosts[0].lower() for origin in origins):
+        if any(_place(origin) != hosts[0].lower() for origin in origins):
             return _answer(http.HTTPStatus.FORBIDDEN, "another site's page may not use this studio")
         if self.token is None or self._has_cookie(request):
             return None
-        shown = parse_qs(urlsplit(request.path).query).get("token", [])
+        shown = parse_qs(request.path.partition("?")[2]).get("token", [])
         if len(shown) != 1 or not _equal(shown[0], self.token):
             return _answer(
                 http.HTTPStatus.UNAUTHORIZED, "open the link that `orbit4d studio` printed: it carries a token"
@@ -106,5 +106,14 @@ def _name(host: str) -> str:
         return ""
 
 
+def _place(origin: str) -> str | None:
+    """Name and port in an Origin header, lower case; None, which is no Host, where it does not parse."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
 def _equal(a: str, b: str) -> bool:
-    return hmac.compare_digest(a.encode(), b.encode())
+    """In constant time; `a` may hold bytes that are no text."""
+    return hmac.compare_digest(a.encode(errors="replace"), b.encode())

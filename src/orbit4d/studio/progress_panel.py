@@ -56,6 +56,7 @@ class ProgressPanel:
             self._show(job)
 
     def ended(self, job: Job) -> None:
+        """The job that was shown has ended; not for one that never `started`."""
         with self._lock:
             self._bar.visible = self._cancel.visible = self._picture.visible = False
             notes = "".join(line(w) for w in job.warnings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from .runs import Runs
 from .wishes import Wish
 from .worker import receive, send
 
+_LOG = logging.getLogger(__name__)
 MAX_WAITING = 8
 GRACE = 10.0
 """Seconds that a cancelled run has to clean up."""
@@ -25,17 +27,19 @@ State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
 @dataclass(kw_only=True, eq=False)
 class Job:
-    """A wish on its way. `message`: one line on what went wrong. `warnings`: notes on its conditions."""
+    """A wish on its way. `ran`: whether its turn has come. `message`: one line on what went wrong. `warnings`: of its inputs."""
 
     wish: Wish
     out: Path
     state: State
+    ran: bool = False
     message: str = ""
     warnings: tuple[str, ...] = ()
 
 
 Listener = Callable[[Job, dict[str, Any], bytes], None]
-"""Called in the queue's thread with each message of a job's worker, and with {"kind": "state"} whenever its state changes."""
+"""Called in the queue's thread with each message of a job's worker, and with {"kind": "state"} whenever its state changes; of
+jobs that are cancelled before their turn, in the thread that cancels them."""
 
 
 class Queue:
@@ -56,7 +60,8 @@ class Queue:
         with self._changed:
             if len(self._jobs) >= MAX_WAITING:
                 raise InputError(f"{MAX_WAITING} runs are waiting already; cancel one, or come back later")
-            job = Job(wish=wish, out=self._runs.new_folder(wish.title), state="waiting")
+            taken = {job.out for job in self._unfinished()}
+            job = Job(wish=wish, out=self._runs.new_folder(wish.title, taken=taken), state="waiting")
             self._jobs.append(job)
             self._changed.notify_all()
         return job
@@ -70,9 +75,13 @@ class Queue:
     def inputs(self) -> set[str]:
         """Names of the files that jobs still need."""
         with self._changed:
-            jobs = [*self._jobs, *([self.current] if self.current else [])]
+            jobs = self._unfinished()
         given = [getattr(j.wish, k) for j in jobs for k in ("image", "video", "static", "mask")]
         return {Path(v).name for v in given if v}
+
+    def _unfinished(self) -> list[Job]:
+        """Those that wait and the one that runs; for whoever holds the lock."""
+        return [*self._jobs, *([self.current] if self.current else [])]
 
     def cancel(self) -> None:
         """End the running job; nothing of it is left."""
@@ -87,8 +96,10 @@ class Queue:
         with self._changed:
             dropped = list(self._jobs)
             self._jobs.clear()
+            for job in dropped:
+                job.state = "cancelled"
         for job in dropped:
-            self._tell(job, "cancelled")
+            self._tell(job)
         return len(dropped)
 
     def close(self) -> None:
@@ -108,7 +119,7 @@ class Queue:
                 if self._closed:
                     return
                 job = self.current = self._jobs.popleft()
-                job.state = "running"
+                job.state, job.ran = "running", True
             try:
                 self._run(job)
             except Exception as error:  # whatever happens to one job, the next is taken
@@ -116,12 +127,15 @@ class Queue:
                 job.state = "failed"
             with self._changed:
                 self.current = None
-            self._runs.sweep(job.out)
-            self._listener(job, {"kind": "state"}, b"")
+            try:
+                self._runs.sweep(job.out)
+            except Exception:  # it is hidden, and no run
+                _LOG.exception("what is left of %s cannot be removed", job.out.name)
+            self._tell(job)
 
     def _run(self, job: Job) -> None:
         """From start to end of its process; sets the job's last state and message."""
-        self._listener(job, {"kind": "state"}, b"")
+        self._tell(job)
         command = [sys.executable, "-m", "orbit4d.studio.worker"]
         log = subprocess.DEVNULL if self._log is None else open(self._log, "ab")  # noqa: SIM115
         try:
@@ -163,9 +177,12 @@ class Queue:
                 job.warnings += (self._runs.told(str(header.get("text", ""))),)
         self._listener(job, header, body)
 
-    def _tell(self, job: Job, state: State) -> None:
-        job.state = state
-        self._listener(job, {"kind": "state"}, b"")
+    def _tell(self, job: Job) -> None:
+        """Say that the job's state has changed. What the listener raises is its own trouble, not the queue's."""
+        try:
+            self._listener(job, {"kind": "state"}, b"")
+        except Exception:
+            _LOG.exception("the listener failed on %s, which is %s", job.out.name, job.state)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import logging
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,7 @@ from .wishes import slug
 if TYPE_CHECKING:
     from viser import ViserServer
 
+_LOG = logging.getLogger(__name__)
 NOTHING = "Nothing here yet. Make something, or open a run of the gallery."
 
 
@@ -40,12 +43,16 @@ class ResultPanel:
         self._enable(False)
 
     def open(self, scene: Path, *, title: str, details: str = "", folder: Path | None = None) -> None:
-        """Show a scene file from its first moment. `folder`: what may be downloaded whole. Raises InputError if unreadable."""
+        """Show a scene (what `load_gaussians` reads) from its first moment. `folder`: what may be downloaded whole.
+
+        Raises InputError if unreadable.
+        """
         loaded = load_gaussians(scene)
         self._scene, self._folder, self._name = scene, folder, slug(title)
         self._title.content = heading(title, details or f"{len(loaded.canonical)} Gaussians")
         self._everything.visible = folder is not None
         self._enable(True)
+        self._play.disabled = self._time.disabled = loaded.deformation is None  # every moment is the same
         self._start(loaded)
 
     def clear(self) -> None:
@@ -99,7 +106,7 @@ class ResultPanel:
                 button = gui.add_button(form.label, hint=form.hint)
                 button.on_click(lambda event, form=form: self._send(event.client, form))
                 self._buttons.append(button)
-            scene = gui.add_button("Scene file", hint="scene.safetensors, exact: what orbit4d itself reads")
+            scene = gui.add_button("Scene file", hint="A .safetensors, exact: what orbit4d itself reads")
             scene.on_click(lambda event: self._send(event.client, "scene"))
             self._everything = gui.add_button("Everything (.zip)", hint="The run's whole folder", visible=False)
             self._everything.on_click(lambda event: self._send(event.client, "everything"))
@@ -127,6 +134,11 @@ class ResultPanel:
             self._note.content = line(f"{file}, {len(content) / 2**20:.1f} MiB")
         except (InputError, OSError) as error:
             self._note.content = problem(str(error))
+        except Exception as error:  # "writing …" must not stay, whatever happens
+            _LOG.exception("%s cannot be written", name)
+            self._note.content = problem(
+                f"this cannot be written ({type(error).__name__}); the studio's terminal says more"
+            )
         finally:
             self._exporting.release()
 
@@ -144,7 +156,9 @@ class ResultPanel:
 
 def number(value: object, default: float) -> float:
     """What a slider holds; a client may have sent anything."""
-    return float(value) if isinstance(value, int | float) and value == value else default
+    if isinstance(value, int | float) and abs(value) <= sys.float_info.max:  # false for nan; integers may be larger
+        return float(value)
+    return default
 
 
 def line(text: str) -> str:

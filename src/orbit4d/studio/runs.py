@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +20,7 @@ from ..errors import InputError
 from ..files import atomic_path, parse_json
 from .wishes import kept_name, shown_name, slug
 
+_LOG = logging.getLogger(__name__)
 INPUTS = ".inputs"
 """Where uploads are kept, beside the runs: a run's report names the file it was made from."""
 MAX_REPORT = 16 * 2**20
@@ -26,12 +30,13 @@ MAX_ID = 80
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run: its folder and what its report says."""
+    """A finished run: its folder and what its report says. `inputs`: names of the uploads that it was made from."""
 
     folder: Path
     title: str
     made: str
     figures: str
+    inputs: frozenset[str]
 
     @property
     def id(self) -> str:
@@ -44,6 +49,7 @@ class Runs:
     def __init__(self, folder: Path) -> None:
         """Raises InputError when the folder cannot be made or written."""
         self.folder = folder.absolute()
+        self._deleting = threading.Lock()
         self.in_use: Callable[[], set[str]] = set
         """Names of the inputs that are chosen, or that runs to come need."""
         try:
@@ -65,11 +71,11 @@ class Runs:
             return None
         return _read(self.folder / run_id)
 
-    def new_folder(self, title: str) -> Path:
-        """A path, where nothing is yet, for a run that begins now."""
+    def new_folder(self, title: str, *, taken: Collection[Path] = ()) -> Path:
+        """A path, where nothing is yet, for a run that is asked for now; none of `taken`, which are other runs' to be."""
         stem = f"{datetime.now():%Y%m%d-%H%M%S}-{slug(title)}"
         names = [stem, *(f"{stem}-{i}" for i in range(2, 100))]
-        return next(p for name in names if not (p := self.folder / name).exists())
+        return next(p for name in names if (p := self.folder / name) not in taken and not p.exists())
 
     def keep_input(self, name: str, content: bytes, *, kind: str) -> Path:
         """Write an upload under a name of our own. Raises InputError for what `kind` does not take."""
@@ -79,19 +85,25 @@ class Runs:
         return path
 
     def delete(self, run: Run) -> None:
-        """Remove a run's folder, and then the inputs that no run needs."""
-        if run.folder.parent == self.folder:
+        """Remove a run's folder, and then the inputs that no run needs. A run that is gone already is fine: so it shall be."""
+        if run.folder.parent != self.folder:
+            return
+        # One at a time: of two, each could stop at what the other has removed, and leave the rest.
+        with self._deleting, contextlib.suppress(FileNotFoundError):
             shutil.rmtree(run.folder)
-            self.prune()
+        self.prune()
 
     def prune(self) -> None:
-        """Remove uploads that are not in use, and that no finished run was made from."""
-        # In this order: what is uploaded meanwhile is not listed, and a run that ends meanwhile has its report by then.
-        files, used = list((self.folder / INPUTS).iterdir()), self.in_use()
-        used |= {name for run in self.all() for name in _inputs(_report(run.folder))}
-        for file in files:
-            if file.name not in used and file.is_file():
-                file.unlink(missing_ok=True)
+        """Remove uploads that are not in use, and that no finished run was made from; where that cannot be, they stay."""
+        try:
+            # In this order: what is uploaded meanwhile is not listed, and a run that ends meanwhile has its report by then.
+            files, used = list((self.folder / INPUTS).iterdir()), self.in_use()
+            used = used.union(*(run.inputs for run in self.all()))
+            for file in files:
+                if file.name not in used and file.is_file():
+                    file.unlink(missing_ok=True)
+        except OSError as error:  # somebody tidies up by hand, or the disk is away: no reason to end what called
+            _LOG.warning("uploads cannot be tidied up: %s", error)
 
     def told(self, text: str) -> str:
         """A message of the command line for the page, where our paths and its options mean nothing."""
@@ -140,23 +152,30 @@ def _report(folder: Path) -> dict:
     return report if isinstance(report, dict) and report.get("program") == "orbit4d" else {}
 
 
-def _inputs(report: dict) -> list[str]:
-    settings = report.get("settings")
-    values = settings.values() if isinstance(settings, dict) else ()
-    return [Path(v).name for v in values if isinstance(v, str) and f"{INPUTS}{os.sep}" in v]
+def _inputs(settings: dict) -> frozenset[str]:
+    return frozenset(Path(v).name for v in settings.values() if isinstance(v, str) and f"{INPUTS}{os.sep}" in v)
 
 
 def _read(folder: Path) -> Run | None:
     report = _report(folder)
-    if not report or not (folder / "scene.safetensors").is_file():
+    try:
+        if not report or not (folder / "scene.safetensors").is_file():
+            return None
+        made = datetime.fromtimestamp((folder / "report.json").stat().st_mtime)
+    except OSError:  # deleted since its report was read
         return None
     settings = report.get("settings")
     settings = settings if isinstance(settings, dict) else {}
     named = [settings.get(k) for k in ("prompt", "image", "video", "static", "clip")]
     first = next((n for n in named if isinstance(n, str) and n), folder.name)
     title = first if first == settings.get("prompt") else shown_name(first)
-    made = datetime.fromtimestamp((folder / "report.json").stat().st_mtime)
-    return Run(folder=folder, title=title[:120], made=f"{made:%Y-%m-%d %H:%M}", figures=_figures(report, settings))
+    return Run(
+        folder=folder,
+        title=title[:120],
+        made=f"{made:%Y-%m-%d %H:%M}",
+        figures=_figures(report, settings),
+        inputs=_inputs(settings),
+    )
 
 
 def _figures(report: dict, settings: dict) -> str:

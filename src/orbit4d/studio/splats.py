@@ -158,8 +158,10 @@ class Playback:
         self._thread.join(timeout=5)
 
     def _at(self, index: int) -> np.ndarray:
+        assert self._scene is not None
+        if self._scene.deformation is None:
+            index = 0  # at rest, all moments are one
         if index not in self._packed:
-            assert self._scene is not None
             with torch.no_grad():
                 self._packed[index] = pack_splats(self._scene.at(index / (FRAMES - 1)))
         return self._packed[index]
