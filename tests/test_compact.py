@@ -9,7 +9,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_page import toy
 
@@ -17,7 +17,7 @@ from orbit4d.assets.glb_writer import pack_glb
 from orbit4d.cameras import Orbit
 from orbit4d.errors import InputError
 from orbit4d.export.compact import decode, encode, write_compact
-from orbit4d.export.compact_tracks import fit_basis, hermite, slopes
+from orbit4d.export.compact_tracks import MAX_RANK, fit_basis, hermite, slopes
 from orbit4d.export.glb_accessors import COMPONENTS, read_glb
 from orbit4d.export.html import write_html
 from orbit4d.splat.deform import ControlNodes
@@ -136,17 +136,52 @@ def test_a_loop_has_no_seam():
     assert torch.allclose(hermite(times, weights, tangents, 0.31), expected, atol=0.02)
 
 
-@given(st.integers(2, 12), st.integers(1, 40), st.floats(2e-3, 0.5), st.integers(0, 2**31))
-def test_a_basis_holds_any_bound(knots, n, bound, seed):
-    """Even noise, which no low rank describes (down to what 16 bits can say)."""
+@given(
+    st.integers(2, 12),
+    st.integers(1, 40),
+    st.floats(2e-3, 0.5),
+    st.sampled_from([0.0, 1.0, 1e3]),
+    st.integers(0, 2**31),
+)
+@example(knots=5, n=3, bound=1e-2, outlier=1e3, seed=0)
+def test_a_basis_holds_any_bound(knots, n, bound, outlier, seed):
+    """Even noise, which no low rank describes, and one Gaussian that moves far more than 16 bits of steps can say."""
     generator = torch.Generator().manual_seed(seed)
     changes = {"position": torch.randn(knots, n, 3, generator=generator).cumsum(0)}
+    changes["position"][:, 0] += torch.linspace(0, outlier, knots)[:, None]
     changes["position"] -= changes["position"][:1].clone()
+    bound = max(bound, 1e-5 * outlier)  # beyond that float32 itself is the limit
     basis = fit_basis(changes, {"position": bound})
     assert basis.errors["position"] <= bound * 1.0001
     if basis.coefficients:
         decoded = torch.einsum("kr,rnc->knc", basis.weights, basis.coefficients["position"].float())
         assert float((decoded - changes["position"]).norm(dim=-1).max()) <= bound * 1.01
+
+
+def test_errors_are_true_where_a_bound_cannot_be_held():
+    """Noise of a higher rank than files may have."""
+    changes = {"position": torch.randn(90, 200, 3, generator=torch.Generator().manual_seed(0)) * 100}
+    changes["position"][0] = 0
+    basis = fit_basis(changes, {"position": 1e-2})
+    assert basis.weights.shape[1] <= MAX_RANK
+    decoded = torch.einsum("kr,rnc->knc", basis.weights, basis.coefficients["position"].float())
+    error = float((decoded - changes["position"]).norm(dim=-1).max())
+    assert basis.errors["position"] == pytest.approx(error, rel=1e-3) and error > 1
+
+
+def test_one_gaussian_that_moves_far():
+    scene = toy()
+
+    class Leaving(type(scene.deformation)):
+        def __call__(self, g: Gaussians, time) -> Gaussians:
+            moved = super().__call__(g, time)
+            moved.means[7, 0] += 1000 * float(time)
+            return moved
+
+    scene = Gaussians4D(canonical=scene.canonical, deformation=Leaving())
+    compact = decode(encode(scene, frames=5))
+    assert compact.extras["errors"]["position"] <= compact.extras["bounds"]["position"]
+    assert float((compact.at(1.0).means - compact.at(0.0).means)[:, 0].max()) == pytest.approx(1000.4, abs=0.01)
 
 
 @pytest.mark.parametrize(
