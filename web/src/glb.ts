@@ -99,7 +99,9 @@ function assemble(document: Json, binary: Uint8Array, bytes: number): Asset {
   const targets: Json[] = primitive.targets ?? [];
   check(extras.version === 1 || extras.version === 2, `format version ${extras.version}`);
   const n: number = document.accessors[attributes.POSITION].count, rank = targets.length;
-  check(Number.isInteger(n) && n > 0 && n <= MAX_COUNT && 4 * n <= binary.length && rank <= MAX_RANK, "sizes");
+  check(Number.isInteger(n) && n > 0 && n <= MAX_COUNT && rank <= MAX_RANK, "sizes");
+  // What parsing may take is decided by the data that are there: a target takes four bytes a splat at least.
+  check(4 * n * (rank + 1) <= binary.length, "sizes");
 
   const view = new DataView(binary.buffer, binary.byteOffset, binary.byteLength);
   const largest = (accessor: Json): number =>

@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..files import atomic_path
 from ..splat.gaussians import SH_C0, Gaussians, Gaussians4D
 from ..splat.hexplane import quaternion_multiply
+from .compact_frame import Frame, frame_of
 from .compact_tracks import ATTRIBUTES, MAX_RANK, Basis, Tracks, fit_basis, hermite, sample_tracks, slopes
 from .glb_accessors import Buffer, numbers, read_accessor, read_glb, write_glb
 from .home import STANDARD, home_view
@@ -110,8 +111,13 @@ def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, lo
     tracks = sample_tracks(scene, knots=1 if scene.deformation is None else 2 * frames - 1)
     extent = _extent(tracks)
     bounds = {"position": bound * extent} | {name: ratio * bound for name, ratio in RELATIVE.items()}
-    basis = fit_basis(tracks.changes, bounds)
-    for name, error in basis.errors.items():
+    frame = frame_of(tracks.first, extent=extent, bound=bounds["position"])
+    # A centre may be off by what its place at time 0 is, and by what its motion is.
+    still = frame.error(tracks.first.means)
+    left = max(bounds["position"] - still, bounds["position"] / 2)
+    basis = fit_basis(tracks.changes, bounds | {"position": left})
+    errors = basis.errors | {"position": basis.errors["position"] + still}
+    for name, error in errors.items():
         if error > bounds[name]:
             _LOG.warning(
                 "scene: %s moves too much for its bound: off by up to %.2g, not %.2g", name, error, bounds[name]
@@ -124,11 +130,12 @@ def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, lo
         "loop": loop,
         "periodic": periodic,
         "bounds": bounds,
-        "errors": basis.errors,
+        "errors": errors,
         "extent": extent,
         "home": asdict(home_view(scene)) | {"fov": STANDARD.fov_deg},
     }
-    document, buffer = _document(tracks, basis, extras, fine=bound < FINE, seconds=max(1.0, frames / FRAMES_PER_SECOND))
+    seconds = max(1.0, frames / FRAMES_PER_SECOND)
+    document, buffer = _document(tracks, basis, extras, frame=frame, fine=bound < FINE, seconds=seconds)
     return gzip.compress(write_glb(document, buffer), 9, mtime=0)
 
 
@@ -171,13 +178,11 @@ def _extent(tracks: Tracks) -> float:
     return max(float((high - low).max()), float(tracks.first.log_scales.exp().median()), 1e-6)
 
 
-def _document(tracks: Tracks, basis: Basis, extras: dict, *, fine: bool, seconds: float) -> tuple[dict, Buffer]:
-    buffer, g = Buffer(), tracks.first
-    low, high = g.means.amin(0), g.means.amax(0)
-    center = (low + high) / 2
-    # Scales are stored as parts of the node's scale, 16 bit: so the largest of them decides, too.
-    size = max(float((high - low).max()) / 2, float(g.log_scales.exp().max()), 1e-6)
-    attributes = _static(buffer, g, tracks.opacity, center=center, size=size, fine=fine)
+def _document(
+    tracks: Tracks, basis: Basis, extras: dict, *, frame: Frame, fine: bool, seconds: float
+) -> tuple[dict, Buffer]:
+    buffer, g, size = Buffer(), tracks.first, frame.size
+    attributes = _static(buffer, g, tracks.opacity, frame=frame, fine=fine)
     rank, n = basis.weights.shape[1], len(g)
     # Normalised, with weights as much larger: viewers take a weight of 1 for the most, and frame what they see by that.
     # One type a target, so that one factor is right for all of its attributes.
@@ -201,7 +206,7 @@ def _document(tracks: Tracks, basis: Basis, extras: dict, *, fine: bool, seconds
     primitive: dict = {"mode": 0, "attributes": attributes}
     primitive["extensions"] = {_SPLAT: {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}}
     mesh: dict = {"primitives": [primitive], "extras": {"orbit4d": extras}}
-    x, y, z = center.tolist()
+    x, y, z = frame.center.tolist()
     node = {"mesh": 0, "rotation": _UPRIGHT, "scale": [size] * 3, "translation": [x, z, -y]}
     document: dict = {
         "asset": {"version": "2.0", "generator": "orbit4d"},
@@ -232,25 +237,24 @@ def _animation(buffer: Buffer, times: Tensor, weights: Tensor, periodic: bool, s
     return {"samplers": [sampler], "channels": [{"sampler": 0, "target": {"node": 0, "path": "weights"}}]}
 
 
-def _static(
-    buffer: Buffer, g: Gaussians, opacity: Tensor, *, center: Tensor, size: float, fine: bool
-) -> dict[str, int]:
+def _static(buffer: Buffer, g: Gaussians, opacity: Tensor, *, frame: Frame, fine: bool) -> dict[str, int]:
     """The base attributes. Numbers are rounded to few distinct values first, which is what makes gzip work on them."""
-    positions = ((g.means - center) / size * 32767).round().clamp(-32767, 32767).numpy().astype("<i2")
+    whole = frame.grid is None
     quats = functional.normalize(g.quats, dim=-1)[:, [1, 2, 3, 0]]
     quats = torch.where(quats[:, 3:] < 0, -quats, quats)
     turns = (quats * (32767 if fine else 127)).round().numpy().astype("<i2" if fine else "i1")
     step = 0.005 if fine else 0.02
-    scales = ((g.log_scales / step).round() * step).exp() / size * 65535
+    scales = ((g.log_scales / step).round() * step).exp() / frame.size
+    scales = (scales * 65535).round().clamp(1, 65535).numpy().astype("<u2") if whole else scales.numpy().astype("<f4")
     alphas = (opacity * (65535 if fine else 255)).round()[:, None].numpy().astype("<u2" if fine else "u1")
     levels = 1023 if fine else 255
     # Without a degree 1 that may add to it, a colour below 0 is drawn as 0.
     dc = 0.5 + SH_C0 * g.sh[:, 0]
     dc = (dc.clamp_min(0) if g.sh.shape[1] == 1 else dc) * levels
     attributes = {
-        "POSITION": buffer.attribute(positions, normalized=True, bounds=True),
+        "POSITION": buffer.attribute(frame.positions(g.means), normalized=whole, bounds=True),
         f"{_SPLAT}:ROTATION": buffer.attribute(turns, normalized=True),
-        f"{_SPLAT}:SCALE": buffer.attribute(scales.round().clamp(1, 65535).numpy().astype("<u2"), normalized=True),
+        f"{_SPLAT}:SCALE": buffer.attribute(scales, normalized=whole),
         f"{_SPLAT}:OPACITY": buffer.attribute(alphas, normalized=True),
         f"{_SPLAT}:SH_DEGREE_0_COEF_0": buffer.attribute(((dc.round() / levels - 0.5) / SH_C0).numpy().astype("<f4")),
     }
@@ -270,8 +274,9 @@ def _scene(document: dict, binary: bytes) -> CompactScene:
     if type(n) is not int or not 1 <= n <= MAX_GAUSSIANS or rank > MAX_RANK:
         raise ValueError(f"{n} Gaussians with {rank} targets")
     # What decoding may take is decided by the data that are there, not by what the JSON claims.
-    if n * 4 > len(binary):
-        raise ValueError(f"{n} Gaussians in {len(binary)} bytes")
+    # A target takes four bytes a Gaussian at least, or it would change nothing.
+    if n * 4 * (rank + 1) > len(binary):
+        raise ValueError(f"{n} Gaussians with {rank} targets in {len(binary)} bytes")
 
     def attribute(name: str, width: int) -> Tensor:
         values = read_accessor(document, binary, attributes[f"{_SPLAT}:{name}"], shape=(n, width), name=name)
