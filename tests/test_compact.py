@@ -17,9 +17,10 @@ from orbit4d.assets.glb_writer import pack_glb
 from orbit4d.cameras import Orbit
 from orbit4d.errors import InputError
 from orbit4d.export.compact import decode, encode, write_compact
-from orbit4d.export.compact_tracks import MAX_RANK, fit_basis, hermite, slopes
-from orbit4d.export.glb_accessors import COMPONENTS, read_glb
+from orbit4d.export.compact_tracks import fit_basis, slopes
 from orbit4d.export.html import write_html
+from orbit4d.imports.compact import MAX_RANK, hermite
+from orbit4d.imports.glb_accessors import COMPONENTS, read_glb
 from orbit4d.splat.deform import ControlNodes
 from orbit4d.splat.gaussians import Gaussians, Gaussians4D
 from orbit4d.splat.rasterize import render

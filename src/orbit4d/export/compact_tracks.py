@@ -18,14 +18,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from ..imports.compact import ATTRIBUTES, MAX_RANK
 from ..splat.gaussians import SH_C0, Gaussians, Gaussians4D
 from ..splat.hexplane import quaternion_multiply
 
-ATTRIBUTES = {"position": 3, "turn": 4, "log_scale": 3, "color": 3, "opacity": 1}
-"""What may change over time, and its components. `turn`: the rotation since time 0 as wxyz minus the identity."""
 LEAVE = 0.7
 """Share of a bound that a smaller rank may take; rounding takes the rest."""
-MAX_RANK = 64
 FIRST_SHARE = 3.0
 LARGEST = 32767
 """Coefficients are 16 bit."""
@@ -142,18 +140,6 @@ def _rounded(vectors: Tensor, projected: dict[str, Tensor], *, share: float) -> 
     used = torch.stack([c.any(0) for c in columns.values()]).any(0)
     weights = torch.cat([vectors * coarse, vectors[:, twice] * fine], dim=1)[:, used].float()
     return weights, {name: c[:, used] for name, c in columns.items()}
-
-
-def hermite(times: Tensor, weights: Tensor, tangents: Tensor, time: float) -> Tensor:
-    """(r,) weights at `time`: glTF's cubic spline through `weights` (k, r) at `times` (k,), slopes `tangents` (k, r)."""
-    if len(times) < 2 or not weights.shape[1]:
-        return weights[0] if len(weights) else weights.new_zeros(weights.shape[1:])
-    x = min(max(time, float(times[0])), float(times[-1]))
-    i = int((times[1:-1] <= x).sum())
-    span = float(times[i + 1] - times[i])
-    u = (x - float(times[i])) / span
-    a, b = 2 * u**3 - 3 * u**2 + 1, u**3 - 2 * u**2 + u
-    return a * weights[i] + b * span * tangents[i] + (1 - a) * weights[i + 1] + (u**3 - u**2) * span * tangents[i + 1]
 
 
 def slopes(times: Tensor, weights: Tensor, *, periodic: bool) -> Tensor:
