@@ -133,7 +133,11 @@ function assemble(document: Json, binary: Uint8Array, bytes: number): Asset {
     if (!targets.some((target) => name in target)) return null;
     const out = new Int16Array(rank * n * width);
     targets.forEach((target, r) => {
-      if (name in target) read(target[name], n, width, (at, value) => { out[r * n * width + at] = value; }, true);
+      if (!(name in target)) return;
+      const accessor = document.accessors[target[name]];
+      // Anything else would be cut to 16 bits without a word; zeros without bytes may be of any type.
+      check(accessor && (accessor.bufferView === undefined || [5120, 5122].includes(accessor.componentType)), "target type");
+      read(target[name], n, width, (at, value) => { out[r * n * width + at] = value; }, true);
     });
     return out;
   };
