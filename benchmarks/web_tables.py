@@ -75,6 +75,7 @@ As `.4dgs` (package `fourdgs`), {report["frames"]} states, {how}:
 
 def compact_elsewhere(report: dict, reports: dict) -> str:
     file, splats = report["file"], report["splats"]
+    others = f"mirrored {splats['psnr_mirrored']}, a black picture {splats['psnr_of_black']}"
     rows = [
         [r["time"], "knot" if r["knot"] else "between", r["worst"], r["mean"], r["moved"], r["lit"], r["lit_by_time_0"]]
         for r in report["rows"]
@@ -84,8 +85,8 @@ def compact_elsewhere(report: dict, reports: dict) -> str:
 
 The file of bound {report["bound"]}, unpacked, in three.js r{file["three"]} with its own `GLTFLoader` and animation mixer,
 headless Chromium (`compact_elsewhere.py`): {file["vertices"]:,} points, {file["targets"]} targets. Distances from the exact
-centres as shares of the extent; *centres drawn*: share of the exact centres whose pixel is lit. Its splat plugin draws time 0, without motion, at
-{splats["psnr"]} dB of our rasteriser's picture (mirrored {splats["psnr_mirrored"]}, a black picture {splats["psnr_of_black"]}).
+centres as shares of the extent; *centres drawn*: share of the exact centres whose pixel is lit. Its splat plugin draws time 0,
+without motion, at {splats["psnr"]} dB of our rasteriser's picture ({others}).
 
 {table(names, rows)}"""
 
