@@ -130,14 +130,15 @@ def shoot(browser: Chromium) -> list[np.ndarray]:
 
 
 @needs_chromium
-@pytest.mark.parametrize(("lively", "n"), [(False, 400), (True, 400), (True, 1400)])
-def test_agrees_with_the_rasteriser(browser, tmp_path, lively, n):
+@pytest.mark.parametrize(("lively", "n", "far"), [(False, 400, 0), (True, 400, 0), (True, 1400, 0), (False, 400, 1e3)])
+def test_agrees_with_the_rasteriser(browser, tmp_path, lively, n, far):
     """Mirrored, upside-down or time-reversed playback would fail: the toy is asymmetric and moves.
 
     The lively one turns, grows, fades, changes its colour and shines differently from every side. The largest fills more
-    than one row of 4,096 of the textures.
+    than one row of 4,096 of the textures. One Gaussian far away makes the file hold floats.
     """
     scene = toy(lively=lively, n=n)
+    scene.canonical.means[5] += far
     browser.size(SIDE, SIDE)  # what is drawn on the screen between the snapshots costs time
     browser.open(write_html(scene, tmp_path / "scene.html", frames=9))
     images = shoot(browser)
