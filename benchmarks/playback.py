@@ -7,7 +7,8 @@ The others are no dependencies: viser4d is measured where `import viser4d` works
 window and 24 states of the same Gaussians; a scene is made to have 5k, 20k or 100k of them by leaving some out or by
 splitting them. Ours moves continuously; the other two show one of 24 states at a time, at 12 a second.
 
-    first_frame_s   from opening the file to the first draw call that covers the splats
+    first_frame_s   from opening the file to the first draw call that covers the splats; what it draws appears later, by the
+                    time of one such frame at least
     frames_per_s    animation frames with such a draw call, over `seconds` of playing
     cpu_ms_a_frame  processor time of all processes of the browser over these frames: the steadier figure on a shared machine
     memory_mb       proportional memory of all processes of the browser then, less that of an empty page
@@ -18,7 +19,9 @@ Draw calls are counted by wrapping WebGL2 in every page alike. Software GL on a 
 from __future__ import annotations
 
 import base64
+import importlib.metadata
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -37,7 +40,7 @@ from compact import construct
 from shared import write_report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the tests' browser
-from chromium import Chromium
+from chromium import CHROMIUM, Chromium
 
 from orbit4d.export.html import write_html
 from orbit4d.splat.gaussians import Gaussians, Gaussians4D
@@ -117,7 +120,26 @@ def main(arguments: Arguments) -> None:
                     rows.append({"gaussians": count, "player": player} | measure(page, count, arguments, folder))
                     page.unlink()
                 print(rows[-1], flush=True)
-    write_report(arguments.out, {"frames": FRAMES, "window": WINDOW, "seconds": arguments.seconds, "rows": rows})
+    report = {
+        "frames": FRAMES,
+        "window": WINDOW,
+        "seconds": arguments.seconds,
+        "players": player_versions(arguments.npm),
+    }
+    write_report(arguments.out, report | {"rows": rows})
+
+
+def player_versions(npm: Path | None) -> dict[str, str | None]:
+    """What was measured in what; None for what is not there."""
+
+    def of_package(name: str) -> str | None:
+        file = npm / "node_modules" / name / "package.json" if npm is not None else None
+        return json.loads(file.read_text())["version"] if file is not None and file.is_file() else None
+
+    viser4d = importlib.metadata.version("viser4d") if importlib.util.find_spec("viser4d") else None
+    chromium = subprocess.run([str(CHROMIUM), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    packages = {name: of_package(name) for name in ("@sparkjsdev/spark", "three")}
+    return {"chromium": chromium, "viser4d": viser4d} | packages
 
 
 def players(arguments: Arguments, folder: Path) -> dict[str, Callable[[Gaussians4D, Path], object] | str]:

@@ -14,7 +14,7 @@ from control_tables import consistency, guidance, motion_control, with_headlines
 from data_tables import blender, curation, data_engine, hostile, toybox
 from markdown_tables import table
 from model_tables import denoiser_ablations, image_to_4d, orbits, recognition, schedulers, training_speed
-from web_tables import playback
+from web_tables import compact, compact_elsewhere, export_readers, playback
 
 from orbit4d.files import atomic_path
 
@@ -234,6 +234,9 @@ SECTIONS = {
     "toybox_report": toybox,
     "consistency": consistency,
     "playback": playback,
+    "compact": compact,
+    "compact_elsewhere": compact_elsewhere,
+    "export_readers": export_readers,
     "kernels": kernels,
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,15 @@ from plyfile import PlyData, PlyElement
 from splat_fixtures import changed_glb
 
 from orbit4d.assets.gltf import load_glb
+from orbit4d.assets.gltf_container import Container
 from orbit4d.cli import main
 from orbit4d.errors import InputError
 from orbit4d.export.by_suffix import export_scene
+from orbit4d.export.compact import decode, write_compact
 from orbit4d.export.glb import write_glb
 from orbit4d.export.ply import write_ply, write_ply_sequence
-from orbit4d.imports import checked
+from orbit4d.imports import checked, scenes
+from orbit4d.imports import compact as compact_reader
 from orbit4d.imports.glb import EXTENSION, has_gaussians, read_glb
 from orbit4d.imports.ply import read_ply
 from orbit4d.imports.scenes import load_gaussians, read_sequence
@@ -298,7 +302,7 @@ def _primitive(document: dict) -> dict:
         (lambda d: _primitive(d)["attributes"].pop(f"{EXTENSION}:SCALE"), ["not valid", "SCALE"]),
         (lambda d: _primitive(d)["attributes"].pop(f"{EXTENSION}:SH_DEGREE_1_COEF_2"), ["not valid", "COEF_2"]),
         (lambda d: _primitive(d).pop("extensions"), ["found none"]),
-        (lambda d: d["accessors"][1].update(count=10**9), ["accessor"]),
+        (lambda d: d["accessors"][1].update(count=10**9), ["1000000000 Gaussians"]),
         (lambda d: d["accessors"][0].update(count=50), ["not valid", "shape"]),
         (lambda d: _primitive(d)["attributes"].update({f"{EXTENSION}:OPACITY": 0}), ["accessor 0"]),
         (
@@ -315,6 +319,20 @@ def test_hostile_glb_is_one_line(change, words: list[str], ball: Gaussians, tmp_
     with pytest.raises(InputError) as error:
         load_gaussians(changed_glb(source, tmp_path / "bad.glb", change))
     one_line(error, "bad.glb", *words)
+
+
+def test_a_glb_that_draws_too_much_is_refused_before_it_is_read(
+    ball: Gaussians, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node is drawn as often as it is listed: the file may be small, and what it draws large."""
+    source = write_glb(ball, tmp_path / "a.glb")
+    many = changed_glb(source, tmp_path / "many.glb", lambda d: d["scenes"][0].update(nodes=[0] * 20))
+    assert len(read_glb(many)) == 20 * len(ball)
+    monkeypatch.setattr(checked, "MAX_GAUSSIANS", 19 * len(ball))
+    monkeypatch.setattr(Container, "accessor", lambda *a, **k: pytest.fail("read before it was counted"))
+    with pytest.raises(InputError) as error:
+        read_glb(many)
+    one_line(error, "many.glb", "holds 1200 Gaussians")
 
 
 def _unlist(document: dict) -> None:
@@ -468,6 +486,56 @@ def test_sequences_that_do_not_belong_together(ball: Gaussians, tmp_path: Path) 
     with pytest.raises(InputError) as error:
         load_gaussians(tmp_path)
     one_line(error, "1 .ply files", "scene.safetensors")
+
+
+# --- compact 4D assets
+
+
+@pytest.mark.parametrize("name", ["a.glb.gz", "a.glb"])
+def test_compact_assets_move_as_what_was_exported(ball: Gaussians, name: str, tmp_path: Path) -> None:
+    scene = Gaussians4D(canonical=ball, deformation=Growing())
+    file = write_compact(scene, tmp_path / name, frames=5, bound=1e-3)
+    back, compact = load_gaussians(file), decode(file.read_bytes())
+    for t in torch.linspace(0, 1, 9).tolist():
+        expected, got = compact.at(t), back.at(t)
+        for field in ("means", "log_scales", "logit_opacities", "sh"):
+            torch.testing.assert_close(getattr(got, field), getattr(expected, field), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(covariances(got), covariances(expected), atol=1e-5, rtol=1e-4)
+    moved = (back.at(1.0).means - back.at(0.0).means).mean(0)
+    torch.testing.assert_close(moved, torch.ones(3), atol=0.01, rtol=0)
+    half = (compact.at(0.25).means + compact.at(0.375).means) / 2
+    torch.testing.assert_close(back.at(0.3125).means, half, atol=1e-4, rtol=1e-4)
+
+
+def test_a_compact_asset_at_rest(ball: Gaussians, tmp_path: Path) -> None:
+    back = load_gaussians(write_compact(Gaussians4D(canonical=ball), tmp_path / "a.glb.gz"))
+    assert back.deformation is None and len(back.canonical) == len(ball)
+
+
+def test_hostile_compact_assets_are_one_line(ball: Gaussians, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Gaussians4D(canonical=ball, deformation=Growing())
+    good = write_compact(scene, tmp_path / "good.glb", frames=3)
+    packed, bad = gzip.compress(good.read_bytes()), tmp_path / "bad.glb.gz"
+
+    def refused(path: Path, *words: str, up=None) -> None:
+        with pytest.raises(InputError) as error:
+            load_gaussians(path, up=up)
+        one_line(error, path.name, *words)
+
+    refused(tmp_path / "absent.glb.gz", "no such file")
+    for data in (b"nothing", packed[:-9], gzip.compress(b"nothing of the kind, and long enough")):
+        bad.write_bytes(data)
+        refused(bad)
+    refused(good, "y up", up="z")
+    cut = changed_glb(good, tmp_path / "cut.glb", lambda d: d.pop("animations"))
+    refused(cut, "not a compact 4D scene")
+    (tmp_path / "text.gltf").write_bytes(good.read_bytes())
+    refused(tmp_path / "text.gltf", "give the .glb")
+    bad.write_bytes(packed)
+    monkeypatch.setattr(scenes, "MAX_VALUES", 1000)
+    refused(bad, "do not fit in memory")
+    monkeypatch.setattr(compact_reader, "MAX_BYTES", 1000)
+    refused(bad, "gzip data")
 
 
 # --- any of them as IN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 import torch
 from chromium import CHROMIUM, Chromium
 from PIL import Image
+from splat_fixtures import changed_glb
 
 import orbit4d
 from orbit4d.cameras import Orbit
@@ -57,10 +59,9 @@ class Slide:
         return moved
 
 
-def toy(*, lively: bool = False) -> Gaussians4D:
-    """An asymmetric toy: a red block, a green tail to its right, a blue hat; no mirror image equals it."""
+def toy(*, lively: bool = False, n: int = 400) -> Gaussians4D:
+    """An asymmetric toy: a red block, a green tail to its right, a blue hat, `n` Gaussians each; no mirror image equals it."""
     generator = torch.Generator().manual_seed(0)
-    n = 400
     means = 0.18 * torch.randn(3 * n, 3, generator=generator).clamp(-1.5, 1.5)
     means[n : 2 * n] = means[n : 2 * n] * torch.tensor([0.6, 0.3, 0.3]) + torch.tensor([0.4, 0.0, -0.1])
     means[2 * n :] = means[2 * n :] * torch.tensor([0.4, 0.4, 0.5]) + torch.tensor([-0.1, -0.1, 0.4])
@@ -129,13 +130,15 @@ def shoot(browser: Chromium) -> list[np.ndarray]:
 
 
 @needs_chromium
-@pytest.mark.parametrize("lively", [False, True])
-def test_agrees_with_the_rasteriser(browser, tmp_path, lively):
+@pytest.mark.parametrize(("lively", "n", "far"), [(False, 400, 0), (True, 400, 0), (True, 1400, 0), (False, 400, 1e3)])
+def test_agrees_with_the_rasteriser(browser, tmp_path, lively, n, far):
     """Mirrored, upside-down or time-reversed playback would fail: the toy is asymmetric and moves.
 
-    The lively one turns, grows, fades, changes its colour and shines differently from every side.
+    The lively one turns, grows, fades, changes its colour and shines differently from every side. The largest fills more
+    than one row of 4,096 of the textures. One Gaussian far away makes the file hold floats.
     """
-    scene = toy(lively=lively)
+    scene = toy(lively=lively, n=n)
+    scene.canonical.means[5] += far
     browser.size(SIDE, SIDE)  # what is drawn on the screen between the snapshots costs time
     browser.open(write_html(scene, tmp_path / "scene.html", frames=9))
     images = shoot(browser)
@@ -257,6 +260,30 @@ def test_time_slider_and_speed(player):
 
 
 @needs_chromium
+def test_it_starts_at_the_beginning_however_long_it_took_to_open(browser, page):
+    browser.emulate()
+    browser.open(page, first="window.requestAnimationFrame = (f) => { window.held = f; return 1; };")
+    browser.js("held(performance.now())")
+    assert state(browser)["playing"] and state(browser)["time"] == 0
+    browser.js("window.from = performance.now(), held(from), held(from + 100)")
+    assert 0 < state(browser)["time"] < 0.2
+
+
+@needs_chromium
+def test_a_snapshot_does_not_wait_for_the_worker(browser, page):
+    """Its order is of what it shows, even while a worker that was asked for that order has not answered."""
+    snapshot = f"orbit4d.snapshot({SIDE})"
+    browser.open(page, first="window.Worker = class { postMessage() { window.asked = true; } terminate() {} };")
+    browser.js("asked = false")
+    expected = browser.js(snapshot)
+    browser.js("orbit4d.setCamera(180, 0)")
+    assert browser.js(snapshot) != expected
+    browser.js("document.getElementById('reset').click()")
+    browser.until("asked")
+    assert browser.js(snapshot) == expected
+
+
+@needs_chromium
 def test_without_loop_it_stops_at_the_end(player):
     player.click("#loop")
     player.js("orbit4d.setTime(0.9), orbit4d.play()")
@@ -334,6 +361,35 @@ def test_says_what_is_missing_or_damaged(browser, page, tmp_path):
         browser.open(copy, wait=said)
         assert "damaged" in browser.js(message)
         assert not browser.js("document.getElementById('poster').hidden"), "the poster stays"
+
+
+def _retyped(document: dict) -> None:
+    """16-bit targets that call themselves unsigned."""
+    for target in document["meshes"][0]["primitives"][0]["targets"]:
+        for index in target.values():
+            accessor = document["accessors"][index]
+            accessor["componentType"] = {5120: 5121, 5122: 5123}.get(accessor["componentType"], 5126)
+
+
+def _repeated(document: dict) -> None:
+    """More motion than there are data."""
+    primitive = document["meshes"][0]["primitives"][0]
+    primitive["targets"] = primitive["targets"][:1] * 64
+
+
+@needs_chromium
+@pytest.mark.parametrize(("change", "words"), [(_retyped, "target type"), (_repeated, "sizes")])
+def test_refuses_targets_that_it_would_misread(browser, page, tmp_path, change, words):
+    text = page.read_text()
+    start = text.index('type="text/plain">') + len('type="text/plain">')
+    end = text.index("<", start)
+    (tmp_path / "a.glb").write_bytes(gzip.decompress(base64.b64decode(text[start:end])))
+    changed = changed_glb(tmp_path / "a.glb", tmp_path / "b.glb", change).read_bytes()
+    copy = tmp_path / "copy.html"
+    copy.write_text(text[:start] + base64.b64encode(gzip.compress(changed)).decode() + text[end:])
+    message = "document.getElementById('message').textContent"
+    browser.open(copy, wait=f"{message} && {message} !== 'Loading'")
+    assert f"damaged ({words})" in browser.js(message)
 
 
 @needs_chromium

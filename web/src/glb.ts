@@ -99,7 +99,9 @@ function assemble(document: Json, binary: Uint8Array, bytes: number): Asset {
   const targets: Json[] = primitive.targets ?? [];
   check(extras.version === 1 || extras.version === 2, `format version ${extras.version}`);
   const n: number = document.accessors[attributes.POSITION].count, rank = targets.length;
-  check(Number.isInteger(n) && n > 0 && n <= MAX_COUNT && 4 * n <= binary.length && rank <= MAX_RANK, "sizes");
+  check(Number.isInteger(n) && n > 0 && n <= MAX_COUNT && rank <= MAX_RANK, "sizes");
+  // What parsing may take is decided by the data that are there: a target takes four bytes a splat at least.
+  check(4 * n * (rank + 1) <= binary.length, "sizes");
 
   const view = new DataView(binary.buffer, binary.byteOffset, binary.byteLength);
   const largest = (accessor: Json): number =>
@@ -131,7 +133,11 @@ function assemble(document: Json, binary: Uint8Array, bytes: number): Asset {
     if (!targets.some((target) => name in target)) return null;
     const out = new Int16Array(rank * n * width);
     targets.forEach((target, r) => {
-      if (name in target) read(target[name], n, width, (at, value) => { out[r * n * width + at] = value; }, true);
+      if (!(name in target)) return;
+      const accessor = document.accessors[target[name]];
+      // Anything else would be cut to 16 bits without a word; zeros without bytes may be of any type.
+      check(accessor && (accessor.bufferView === undefined || [5120, 5122].includes(accessor.componentType)), "target type");
+      read(target[name], n, width, (at, value) => { out[r * n * width + at] = value; }, true);
     });
     return out;
   };

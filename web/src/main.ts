@@ -41,7 +41,9 @@ class Player {
   private worker: Worker | null = null;
   private waiting = false;
   private generation = 0;
+  /** Of which time and direction the drawn order is; and of which the worker was asked for one. */
   private sorted = "";
+  private asked = "";
   private time = 0;
   private speed = 1;
   private loop: boolean;
@@ -70,7 +72,8 @@ class Player {
     for (const id of ["play", "time"]) (element(id) as HTMLButtonElement | HTMLInputElement).disabled = asset.rank === 0;
     this.play(asset.rank > 0 && !matchMedia("(prefers-reduced-motion: reduce)").matches);
     this.expose();
-    requestAnimationFrame((now) => this.tick(now));
+    // Time runs from the first frame on, however long all of this took.
+    requestAnimationFrame((now) => { this.last = now; this.tick(now); });
   }
 
   private startWorker(): void {
@@ -86,14 +89,15 @@ class Player {
       this.dirty = true;
       this.sortTime = milliseconds;
       // An order asked for before one that was made here is stale.
-      if (generation === this.generation) this.renderer?.order(order); else this.sorted = "";
+      if (generation !== this.generation) return;
+      this.renderer?.order(order);
+      this.sorted = this.asked;
     };
     this.worker.onerror = (event) => {
       event.preventDefault();
       this.worker?.terminate();
       this.worker = null;
       this.waiting = false;
-      this.sorted = "";
       this.dirty = true;
     };
   }
@@ -103,14 +107,15 @@ class Player {
     const { forward } = this.camera.view(), state = [this.time, ...forward].join(), unit = this.asset.units.position;
     if (state === this.sorted || (this.waiting && !now && this.worker)) return;
     weightsAt(this.asset, this.time, this.weights);
-    this.sorted = state;
     if (now || !this.worker) {
+      this.sorted = state;
       const started = performance.now();
       this.generation++;
       this.renderer?.order(this.sortHere(this.weights, unit, forward));
       this.sortTime = performance.now() - started;
     } else {
       this.waiting = true;
+      this.asked = state;
       const request: SortRequest = { weights: this.weights.slice(), unit, forward, generation: this.generation };
       this.worker.postMessage(request);
     }

@@ -9,7 +9,7 @@ type Locations = Record<string, WebGLUniformLocation | null>;
 
 /** Draws an asset at one time from one view. Holds everything that lives on the graphics device. */
 export class Renderer {
-  readonly weights: Float32Array;
+  private readonly weights: Float32Array;
   private readonly evaluate: WebGLProgram;
   private readonly paint: WebGLProgram;
   private readonly evaluateAt: Locations;

@@ -3,7 +3,7 @@
 export const EVALUATE_VERTEX = `#version 300 es
 void main() { gl_Position = vec4(vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4.0 - 1.0, 0.0, 1.0); }`;
 
-/** `defines` says which tracks there are: TURN, SCALE, COLOR, FADE, MOVE, BAND. */
+/** `defines` says which tracks there are: MOVE, TURN, SCALE, TINT (colour and opacity), and BAND where colours depend on the direction. */
 export const evaluateFragment = (defines: string): string => `#version 300 es
 ${defines}
 precision highp float; precision highp int; precision highp sampler2D; precision highp isampler2D;

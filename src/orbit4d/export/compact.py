@@ -2,16 +2,14 @@
 
 The static part is `KHR_gaussian_splatting` at time 0. The motion is morph targets: glTF's own low-rank basis, each target a
 delta for every Gaussian, and an animation of their weights. Positions use the standard attribute, the rest attributes of our
-own (`_TURN`, `_LOG_SCALE`, `_COLOR`, `_OPACITY`), as glTF allows. docs/format.md specifies all of it.
+own (`_TURN`, `_LOG_SCALE`, `_COLOR`, `_OPACITY`), as glTF allows. docs/format.md specifies all of it, `imports.compact` reads it.
 """
 
 from __future__ import annotations
 
 import gzip
 import logging
-import math
-import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +19,16 @@ from torch.nn import functional
 
 from ..errors import InputError
 from ..files import atomic_path
+from ..imports.compact import MAX_FRAMES, MAX_GAUSSIANS, SPLAT, TARGETS, UPRIGHT, VERSION, CompactScene, decode
 from ..splat.gaussians import SH_C0, Gaussians, Gaussians4D
-from ..splat.hexplane import quaternion_multiply
-from .compact_tracks import ATTRIBUTES, MAX_RANK, Basis, Tracks, fit_basis, hermite, sample_tracks, slopes
-from .glb_accessors import Buffer, numbers, read_accessor, read_glb, write_glb
+from .compact_frame import Frame, frame_of
+from .compact_tracks import Basis, Tracks, fit_basis, sample_tracks, slopes
+from .glb_accessors import Buffer, write_glb
 from .home import STANDARD, home_view
 
+__all__ = ["BOUND", "FRAMES", "CompactScene", "decode", "encode", "write_compact"]
+
 _LOG = logging.getLogger(__name__)
-VERSION = 2
-"""Of version 1 the targets were not normalised, as these files say by themselves."""
 BOUND = 2e-3
 FRAMES = 24
 FINE = 5e-4
@@ -37,57 +36,6 @@ FINE = 5e-4
 RELATIVE = {"turn": 10.0, "log_scale": 20.0, "color": 8.0, "opacity": 8.0}
 """Bounds of the other attributes for a position bound of 1 of the extent: quaternion units, e-folds, parts of full."""
 FRAMES_PER_SECOND = 12
-MAX_FRAMES = 1024
-MAX_GAUSSIANS = 2_000_000
-MAX_BYTES = 2**30
-_GZIP = b"\x1f\x8b"
-_SPLAT = "KHR_gaussian_splatting"
-_TARGETS = {"position": "POSITION"} | {name: f"_{name.upper()}" for name in ATTRIBUTES if name != "position"}
-_UPRIGHT = [-math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5)]
-"""Rotation xyzw of the node: our z up to glTF's y up."""
-
-
-@dataclass(kw_only=True)
-class CompactScene:
-    """A decoded asset: `at(time)` gives its Gaussians at any time in [0, 1].
-
-    Attributes:
-        first: the n Gaussians at time 0. deltas: by attribute (r, n, c), what each of the r targets adds at weight 1.
-        times (k,), weights (k, r), tangents (k, r): glTF's cubic spline of the weights, times in [0, 1].
-        seconds: the asset's duration. loop, extras: what the player reads.
-    """
-
-    first: Gaussians
-    deltas: dict[str, Tensor]
-    times: Tensor
-    weights: Tensor
-    tangents: Tensor
-    seconds: float
-    extras: dict
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def at(self, time: float) -> Gaussians:
-        """The Gaussians at `time` in [0, 1]."""
-        w = hermite(self.times, self.weights, self.tangents, time)
-        add = {name: torch.einsum("r,rnc->nc", w, d) for name, d in self.deltas.items()}
-        g = self.first
-        quats, opacity, sh = g.quats, g.logit_opacities, g.sh
-        if "turn" in add:
-            turn = add["turn"] + torch.tensor([1.0, 0.0, 0.0, 0.0])
-            quats = quaternion_multiply(functional.normalize(turn, dim=-1), quats)
-        if "opacity" in add:
-            opacity = (opacity.sigmoid() + add["opacity"][:, 0]).clamp(1e-6, 1 - 1e-6).logit()
-        if "color" in add:
-            sh = torch.cat([sh[:, :1] + add["color"][:, None] / SH_C0, sh[:, 1:]], dim=1)
-        return Gaussians(
-            means=g.means + add["position"] if "position" in add else g.means,
-            quats=quats,
-            log_scales=g.log_scales + add["log_scale"] if "log_scale" in add else g.log_scales,
-            logit_opacities=opacity,
-            sh=sh,
-        )
 
 
 def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, loop: bool = True) -> bytes:
@@ -110,8 +58,13 @@ def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, lo
     tracks = sample_tracks(scene, knots=1 if scene.deformation is None else 2 * frames - 1)
     extent = _extent(tracks)
     bounds = {"position": bound * extent} | {name: ratio * bound for name, ratio in RELATIVE.items()}
-    basis = fit_basis(tracks.changes, bounds)
-    for name, error in basis.errors.items():
+    frame = frame_of(tracks.first, extent=extent, bound=bounds["position"])
+    # A centre may be off by what its place at time 0 is, and by what its motion is.
+    still = frame.error(tracks.first.means)
+    left = max(bounds["position"] - still, bounds["position"] / 2)
+    basis = fit_basis(tracks.changes, bounds | {"position": left})
+    errors = basis.errors | {"position": basis.errors["position"] + still}
+    for name, error in errors.items():
         if error > bounds[name]:
             _LOG.warning(
                 "scene: %s moves too much for its bound: off by up to %.2g, not %.2g", name, error, bounds[name]
@@ -124,11 +77,12 @@ def encode(scene: Gaussians4D, *, bound: float = BOUND, frames: int = FRAMES, lo
         "loop": loop,
         "periodic": periodic,
         "bounds": bounds,
-        "errors": basis.errors,
+        "errors": errors,
         "extent": extent,
         "home": asdict(home_view(scene)) | {"fov": STANDARD.fov_deg},
     }
-    document, buffer = _document(tracks, basis, extras, fine=bound < FINE, seconds=max(1.0, frames / FRAMES_PER_SECOND))
+    seconds = max(1.0, frames / FRAMES_PER_SECOND)
+    document, buffer = _document(tracks, basis, extras, frame=frame, fine=bound < FINE, seconds=seconds)
     return gzip.compress(write_glb(document, buffer), 9, mtime=0)
 
 
@@ -143,26 +97,6 @@ def write_compact(scene: Gaussians4D, path: str | Path, *, bound: float = BOUND,
     return path
 
 
-def decode(data: bytes, *, source: str = "compact scene") -> CompactScene:
-    """The scene in the bytes of a .glb.gz or .glb that `encode` made. Raises InputError, naming `source`, for any other."""
-    if data[:2] == _GZIP:
-        unpacker = zlib.decompressobj(wbits=31)
-        try:
-            data = unpacker.decompress(data, MAX_BYTES)
-        except zlib.error as error:
-            raise InputError(f"{source}: damaged gzip data ({error}); write it again") from error
-        if not unpacker.eof:
-            raise InputError(
-                f"{source}: its gzip data end too early or hold over {MAX_BYTES >> 20} MiB; write it again"
-            )
-    document, binary = read_glb(data, source=source)
-    try:
-        return _scene(document, binary)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise InputError(f"{source}: not a compact 4D scene, or a damaged one ({reason}); write it again") from error
-
-
 def _extent(tracks: Tracks) -> float:
     """Longest side of the box of the centres over all times, without the outermost hundredth; what `bound` is a share of."""
     points = (tracks.first.means + tracks.changes["position"]).flatten(0, 1)
@@ -171,13 +105,11 @@ def _extent(tracks: Tracks) -> float:
     return max(float((high - low).max()), float(tracks.first.log_scales.exp().median()), 1e-6)
 
 
-def _document(tracks: Tracks, basis: Basis, extras: dict, *, fine: bool, seconds: float) -> tuple[dict, Buffer]:
-    buffer, g = Buffer(), tracks.first
-    low, high = g.means.amin(0), g.means.amax(0)
-    center = (low + high) / 2
-    # Scales are stored as parts of the node's scale, 16 bit: so the largest of them decides, too.
-    size = max(float((high - low).max()) / 2, float(g.log_scales.exp().max()), 1e-6)
-    attributes = _static(buffer, g, tracks.opacity, center=center, size=size, fine=fine)
+def _document(
+    tracks: Tracks, basis: Basis, extras: dict, *, frame: Frame, fine: bool, seconds: float
+) -> tuple[dict, Buffer]:
+    buffer, g, size = Buffer(), tracks.first, frame.size
+    attributes = _static(buffer, g, tracks.opacity, frame=frame, fine=fine)
     rank, n = basis.weights.shape[1], len(g)
     # Normalised, with weights as much larger: viewers take a weight of 1 for the most, and frame what they see by that.
     # One type a target, so that one factor is right for all of its attributes.
@@ -185,7 +117,7 @@ def _document(tracks: Tracks, basis: Basis, extras: dict, *, fine: bool, seconds
     kinds = [np.dtype(np.int8 if most <= 127 else np.int16) for most in largest]
     targets: list[dict[str, int]] = [{} for _ in range(rank)]
     for name, values in basis.coefficients.items():
-        key = _TARGETS[name]
+        key = TARGETS[name]
         if name == "turn":
             values = values[..., [1, 2, 3, 0]]  # glTF's order xyzw
         if name != "position":
@@ -199,13 +131,13 @@ def _document(tracks: Tracks, basis: Basis, extras: dict, *, fine: bool, seconds
         targets = [{"POSITION": still} | target for target in targets]  # three.js would add the position itself
     extras = extras | {"units": {name: unit * size for name, unit in basis.units.items() if name != "position"}}
     primitive: dict = {"mode": 0, "attributes": attributes}
-    primitive["extensions"] = {_SPLAT: {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}}
+    primitive["extensions"] = {SPLAT: {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}}
     mesh: dict = {"primitives": [primitive], "extras": {"orbit4d": extras}}
-    x, y, z = center.tolist()
-    node = {"mesh": 0, "rotation": _UPRIGHT, "scale": [size] * 3, "translation": [x, z, -y]}
+    x, y, z = frame.center.tolist()
+    node = {"mesh": 0, "rotation": UPRIGHT, "scale": [size] * 3, "translation": [x, z, -y]}
     document: dict = {
         "asset": {"version": "2.0", "generator": "orbit4d"},
-        "extensionsUsed": [_SPLAT, "KHR_mesh_quantization"],
+        "extensionsUsed": [SPLAT, "KHR_mesh_quantization"],
         "extensionsRequired": ["KHR_mesh_quantization"],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
@@ -232,102 +164,28 @@ def _animation(buffer: Buffer, times: Tensor, weights: Tensor, periodic: bool, s
     return {"samplers": [sampler], "channels": [{"sampler": 0, "target": {"node": 0, "path": "weights"}}]}
 
 
-def _static(
-    buffer: Buffer, g: Gaussians, opacity: Tensor, *, center: Tensor, size: float, fine: bool
-) -> dict[str, int]:
+def _static(buffer: Buffer, g: Gaussians, opacity: Tensor, *, frame: Frame, fine: bool) -> dict[str, int]:
     """The base attributes. Numbers are rounded to few distinct values first, which is what makes gzip work on them."""
-    positions = ((g.means - center) / size * 32767).round().clamp(-32767, 32767).numpy().astype("<i2")
+    whole = frame.grid is None
     quats = functional.normalize(g.quats, dim=-1)[:, [1, 2, 3, 0]]
     quats = torch.where(quats[:, 3:] < 0, -quats, quats)
     turns = (quats * (32767 if fine else 127)).round().numpy().astype("<i2" if fine else "i1")
     step = 0.005 if fine else 0.02
-    scales = ((g.log_scales / step).round() * step).exp() / size * 65535
+    scales = ((g.log_scales / step).round() * step).exp() / frame.size
+    scales = (scales * 65535).round().clamp(1, 65535).numpy().astype("<u2") if whole else scales.numpy().astype("<f4")
     alphas = (opacity * (65535 if fine else 255)).round()[:, None].numpy().astype("<u2" if fine else "u1")
     levels = 1023 if fine else 255
     # Without a degree 1 that may add to it, a colour below 0 is drawn as 0.
     dc = 0.5 + SH_C0 * g.sh[:, 0]
     dc = (dc.clamp_min(0) if g.sh.shape[1] == 1 else dc) * levels
     attributes = {
-        "POSITION": buffer.attribute(positions, normalized=True, bounds=True),
-        f"{_SPLAT}:ROTATION": buffer.attribute(turns, normalized=True),
-        f"{_SPLAT}:SCALE": buffer.attribute(scales.round().clamp(1, 65535).numpy().astype("<u2"), normalized=True),
-        f"{_SPLAT}:OPACITY": buffer.attribute(alphas, normalized=True),
-        f"{_SPLAT}:SH_DEGREE_0_COEF_0": buffer.attribute(((dc.round() / levels - 0.5) / SH_C0).numpy().astype("<f4")),
+        "POSITION": buffer.attribute(frame.positions(g.means), normalized=whole, bounds=True),
+        f"{SPLAT}:ROTATION": buffer.attribute(turns, normalized=True),
+        f"{SPLAT}:SCALE": buffer.attribute(scales, normalized=whole),
+        f"{SPLAT}:OPACITY": buffer.attribute(alphas, normalized=True),
+        f"{SPLAT}:SH_DEGREE_0_COEF_0": buffer.attribute(((dc.round() / levels - 0.5) / SH_C0).numpy().astype("<f4")),
     }
     for i in range(3 if g.sh.shape[1] > 1 else 0):
         band = (g.sh[:, 1 + i] * levels / 2).round() / levels * 2
-        attributes[f"{_SPLAT}:SH_DEGREE_1_COEF_{i}"] = buffer.attribute(band.numpy().astype("<f4"))
+        attributes[f"{SPLAT}:SH_DEGREE_1_COEF_{i}"] = buffer.attribute(band.numpy().astype("<f4"))
     return attributes
-
-
-def _scene(document: dict, binary: bytes) -> CompactScene:
-    node, mesh = document["nodes"][0], document["meshes"][0]
-    primitive, extras = mesh["primitives"][0], mesh["extras"]["orbit4d"]
-    if extras["version"] not in (1, VERSION):
-        raise ValueError(f"version {extras['version']!r} is not read here")
-    attributes, targets = primitive["attributes"], primitive.get("targets", [])
-    n, rank = document["accessors"][attributes["POSITION"]]["count"], len(targets)
-    if type(n) is not int or not 1 <= n <= MAX_GAUSSIANS or rank > MAX_RANK:
-        raise ValueError(f"{n} Gaussians with {rank} targets")
-    # What decoding may take is decided by the data that are there, not by what the JSON claims.
-    if n * 4 > len(binary):
-        raise ValueError(f"{n} Gaussians in {len(binary)} bytes")
-
-    def attribute(name: str, width: int) -> Tensor:
-        values = read_accessor(document, binary, attributes[f"{_SPLAT}:{name}"], shape=(n, width), name=name)
-        return torch.from_numpy(values)
-
-    if numbers(node["rotation"], 4, name="rotation") != numbers(_UPRIGHT, 4, name="rotation"):
-        raise ValueError("the node must turn z up to y up")
-    size = numbers(node["scale"], 3, name="scale")[0]
-    x, y, z = numbers(node["translation"], 3, name="translation")
-    if size <= 0:
-        raise ValueError("scale must be positive")
-    local = read_accessor(document, binary, attributes["POSITION"], shape=(n, 3), name="POSITION")
-    degrees = range(3 if f"{_SPLAT}:SH_DEGREE_1_COEF_0" in attributes else 0)
-    sh = [attribute("SH_DEGREE_0_COEF_0", 3), *(attribute(f"SH_DEGREE_1_COEF_{i}", 3) for i in degrees)]
-    first = Gaussians(
-        means=torch.from_numpy(local) * size + torch.tensor([x, -z, y]),
-        quats=functional.normalize(attribute("ROTATION", 4)[:, [3, 0, 1, 2]], dim=-1),
-        log_scales=(attribute("SCALE", 3) * size).clamp_min(1e-12).log(),
-        logit_opacities=attribute("OPACITY", 1)[:, 0].clamp(1e-6, 1 - 1e-6).logit(),
-        sh=torch.stack(sh, dim=1),
-    )
-    deltas = {}
-    for name, width in ATTRIBUTES.items():
-        if not any(_TARGETS[name] in target for target in targets):
-            continue
-        unit = size if name == "position" else numbers([extras["units"][name]], 1, name="units")[0]
-        delta = torch.zeros(rank, n, width)
-        for r, target in enumerate(targets):
-            if _TARGETS[name] in target:
-                values = read_accessor(document, binary, target[_TARGETS[name]], shape=(n, width), name=name)
-                delta[r] = torch.from_numpy(values) * unit
-        deltas[name] = delta[..., [3, 0, 1, 2]] if name == "turn" else delta
-    times, weights, tangents = _weights(document, binary, rank)
-    seconds = float(times[-1]) or 1.0
-    return CompactScene(
-        first=first,
-        deltas=deltas,
-        times=times / seconds,
-        weights=weights,
-        tangents=tangents * seconds,
-        seconds=seconds,
-        extras=extras,
-    )
-
-
-def _weights(document: dict, binary: bytes, rank: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Times in seconds (k,), weights and slopes (k, rank)."""
-    if not rank:
-        return torch.zeros(1), torch.zeros(1, 0), torch.zeros(1, 0)
-    sampler = document["animations"][0]["samplers"][0]
-    k = document["accessors"][sampler["input"]]["count"]
-    if type(k) is not int or not 2 <= k <= 2 * MAX_FRAMES or sampler["interpolation"] != "CUBICSPLINE":
-        raise ValueError(f"an animation of {k} knots, {sampler['interpolation']!r}")
-    times = read_accessor(document, binary, sampler["input"], shape=(k, 1), name="times")[:, 0]
-    if times[0] != 0 or (np.diff(times) <= 0).any():
-        raise ValueError("times must start at 0 and increase")
-    spline = read_accessor(document, binary, sampler["output"], shape=(3 * k * rank, 1), name="weights")
-    spline = torch.from_numpy(spline).reshape(k, 3, rank)
-    return torch.from_numpy(times), spline[:, 1], spline[:, 0]

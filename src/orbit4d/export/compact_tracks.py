@@ -5,7 +5,8 @@ For Gaussian i, attribute a and knot k
     x_ia(t_k) = x_ia(0) + sum_r  w_r(t_k) * unit_a * q_ria,         q whole numbers, w shared by all Gaussians and attributes
 
 The w_r come from an eigendecomposition of all tracks together, each divided by the error that it may have; the q are the
-rounded coefficients. Rank and steps are chosen on the decoded result: it is measured, and refined until the bound holds.
+rounded coefficients. Rank and steps are chosen on the decoded result: it is measured, and refined until the bound holds. Where
+16 bits are too few for a motion as large as that beside its bound, two targets share one course: one coarse, one fine.
 """
 
 from __future__ import annotations
@@ -17,14 +18,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import InputError
+from ..imports.compact import ATTRIBUTES, MAX_RANK
 from ..splat.gaussians import SH_C0, Gaussians, Gaussians4D
 from ..splat.hexplane import quaternion_multiply
 
-ATTRIBUTES = {"position": 3, "turn": 4, "log_scale": 3, "color": 3, "opacity": 1}
-"""What may change over time, and its components. `turn`: the rotation since time 0 as wxyz minus the identity."""
 LEAVE = 0.7
 """Share of a bound that a smaller rank may take; rounding takes the rest."""
-MAX_RANK = 64
 FIRST_SHARE = 3.0
 LARGEST = 32767
 """Coefficients are 16 bit."""
@@ -96,46 +95,51 @@ def fit_basis(changes: dict[str, Tensor], bounds: dict[str, float]) -> Basis:
     if not moving:
         return Basis(weights=torch.zeros(knots, 0), coefficients={}, units={}, errors=errors)
     scaled = {name: (x / bounds[name]).flatten(1).double() for name, x in moving.items()}
-    gram = torch.stack([x @ x.T for x in scaled.values()]).sum(0)
+    # All is 0 at the first knot: so it stays in every vector, however small its eigenvalue beside the largest.
+    gram = torch.stack([x[1:] @ x[1:].T for x in scaled.values()]).sum(0)
     values, vectors = torch.linalg.eigh(gram)
-    vectors = vectors.flip(1)[:, values.flip(0) > 1e-9 * values.max()][:, :MAX_RANK]
+    vectors = functional.pad(vectors.flip(1)[:, values.flip(0) > 1e-15 * values.max()][:, :MAX_RANK], (0, 0, 1, 0))
     projected = {name: x.T @ vectors for name, x in scaled.items()}
     rank = _enough(scaled, projected, vectors)
+    vectors, projected = vectors[:, :rank], {name: x[:, :rank] for name, x in projected.items()}
     share = FIRST_SHARE
     while True:
-        basis = vectors[:, :rank]
-        # Were every coefficient rounded the worst way at once, errors would add up to half of `share` times sqrt(rank) bounds.
-        step = share / (basis.abs().amax(0) * rank**0.5)
-        coefficients = {name: (x[:, :rank] / step).round() for name, x in projected.items()}
-        weights = (basis * step).float()
+        weights, coefficients = _rounded(vectors, projected, share=share)
         worst = {n: _worst(c, moving[n], weights, bounds[n]) for n, c in coefficients.items()}
-        # Half as coarse again would not fit 16 bits: stop there.
-        full = max(float(c.abs().max()) for c in coefficients.values()) > LARGEST / 2
-        if max(worst.values()) <= 1 or share < 0.05 or full:
+        if max(worst.values()) <= 1 or share < 0.05:
             break
         share *= 0.85
     unit = bounds["position"]
     return Basis(
         weights=weights * unit,
         coefficients={
-            name: c.clamp(-LARGEST, LARGEST).to(torch.int16).T.reshape(rank, -1, ATTRIBUTES[name])
-            for name, c in coefficients.items()
+            name: c.to(torch.int16).T.reshape(len(c.T), -1, ATTRIBUTES[name]) for name, c in coefficients.items()
         },
         units={name: bounds[name] / unit for name in coefficients},
         errors=errors | {name: value * bounds[name] for name, value in worst.items()},
     )
 
 
-def hermite(times: Tensor, weights: Tensor, tangents: Tensor, time: float) -> Tensor:
-    """(r,) weights at `time`: glTF's cubic spline through `weights` (k, r) at `times` (k,), slopes `tangents` (k, r)."""
-    if len(times) < 2 or not weights.shape[1]:
-        return weights[0] if len(weights) else weights.new_zeros(weights.shape[1:])
-    x = min(max(time, float(times[0])), float(times[-1]))
-    i = int((times[1:-1] <= x).sum())
-    span = float(times[i + 1] - times[i])
-    u = (x - float(times[i])) / span
-    a, b = 2 * u**3 - 3 * u**2 + 1, u**3 - 2 * u**2 + u
-    return a * weights[i] + b * span * tangents[i] + (1 - a) * weights[i + 1] + (u**3 - u**2) * span * tangents[i + 1]
+def _rounded(vectors: Tensor, projected: dict[str, Tensor], *, share: float) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weights (k, r) float32 and, by attribute, coefficients (n c, r), whole numbers that 16 bits hold.
+
+    Were every coefficient rounded the worst way at once, errors would add up to half of `share` times sqrt(rank) bounds. A
+    vector whose coefficients are too large for such steps has larger ones, and once more itself for what these leave.
+    """
+    rank = vectors.shape[1]
+    step = share / (vectors.abs().amax(0) * rank**0.5)
+    largest = torch.stack([x.abs().amax(0) for x in projected.values()]).amax(0)
+    coarse = torch.maximum(step, largest / LARGEST)
+    twice = (coarse > step).nonzero()[: MAX_RANK - rank, 0]
+    fine = torch.maximum(step[twice], coarse[twice] / LARGEST)
+    columns = {}
+    for name, x in projected.items():
+        first = (x / coarse).round().clamp(-LARGEST, LARGEST)
+        rest = ((x - first * coarse)[:, twice] / fine).round().clamp(-LARGEST, LARGEST)
+        columns[name] = torch.cat([first, rest], dim=1)
+    used = torch.stack([c.any(0) for c in columns.values()]).any(0)
+    weights = torch.cat([vectors * coarse, vectors[:, twice] * fine], dim=1)[:, used].float()
+    return weights, {name: c[:, used] for name, c in columns.items()}
 
 
 def slopes(times: Tensor, weights: Tensor, *, periodic: bool) -> Tensor:

@@ -52,12 +52,12 @@ def read_glb(path: str | Path) -> Gaussians:
     file = Container(path)
     with _one_line(path):
         splats = [(p, matrix) for p, matrix in _drawn(file) if EXTENSION in p.get("extensions", {})]
+        if not splats:
+            raise InputError(
+                f"{path}: expected Gaussians ({EXTENSION}), found none in its scene; a mesh is rendered instead"
+            )
+        check_count(sum(_count(file, p) for p, _ in splats), path=path)
         parts = [_placed(_primitive(file, p, path), matrix, path) for p, matrix in splats]
-    if not parts:
-        raise InputError(
-            f"{path}: expected Gaussians ({EXTENSION}), found none in its scene; a mesh is rendered instead"
-        )
-    check_count(sum(map(len, parts)), path=path)
     degree = min(g.sh.shape[1] for g in parts)
     columns = {name: torch.cat([getattr(g, name) for g in parts]) for name in vars(parts[0]) if name != "sh"}
     return turned(Gaussians(**columns, sh=torch.cat([g.sh[:, :degree] for g in parts])), world_from("y"))
@@ -112,6 +112,11 @@ def _matrix(node: dict) -> np.ndarray:
     out[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), dtype=np.float64)
     out[:3, 3] = node.get("translation", (0, 0, 0))
     return out
+
+
+def _count(file: Container, primitive: dict) -> int:
+    """How many Gaussians it claims: nothing is read."""
+    return max(int(file.record("accessors", index)["count"]) for index in primitive["attributes"].values())
 
 
 def _primitive(file: Container, primitive: dict, path: Path) -> Gaussians:
