@@ -33,7 +33,7 @@ class TransferConfig:
     """Rows, and as many columns, a step; each gives the target of one of the student's frames."""
     teacher_frames: int = 4
     """Frames of a row or column, the crossing one and a clean reference included."""
-    nll_weight: float = 0.1
+    nll_weight: float = 0.4
     bures_weight: float = 0.1
     decorrelation_weight: float = 0.1
     statistics_batches: int = 24
