@@ -109,10 +109,11 @@ def ensure_writable_parent(path: Path) -> None:
         raise InputError(f"{path}: its folder is not writable; choose an --out you can write")
 
 
-def lock_folder(folder: Path) -> IO[str]:
+def lock_folder(folder: Path, *, option: str = "--out") -> IO[str]:
     """The open, locked lock file of a folder that one process writes at a time. The lock ends with the process, however that dies.
 
-    Raises InputError, naming the holder, when another holds it, and when the folder cannot be written.
+    Raises InputError, naming the holder and the `option` that chose the folder, when another holds it, and when the folder cannot
+    be written.
     """
     import fcntl
 
@@ -120,7 +121,7 @@ def lock_folder(folder: Path) -> IO[str]:
     try:
         handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (kept open: it is the lock)
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose an --out you can write") from error
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another {option}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -128,7 +129,7 @@ def lock_folder(folder: Path) -> IO[str]:
         holder = " ".join(handle.read(200).split()) or "unknown"
         handle.close()
         raise InputError(
-            f"{folder}: another run is writing there ({holder}); wait for it or choose another --out"
+            f"{folder}: another run is writing there ({holder}); wait for it or choose another {option}"
         ) from error
     handle.truncate(0)
     handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")

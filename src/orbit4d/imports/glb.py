@@ -54,7 +54,7 @@ def read_glb(path: str | Path) -> Gaussians:
         splats = [(p, matrix) for p, matrix in _drawn(file) if EXTENSION in p.get("extensions", {})]
         if not splats:
             raise InputError(
-                f"{path}: expected Gaussians ({EXTENSION}), found none in its scene; a mesh is rendered instead"
+                f"{path}: expected Gaussians ({EXTENSION}), found none in its scene; draw a mesh with `orbit4d render`"
             )
         check_count(sum(_count(file, p) for p, _ in splats), path=path)
         parts = [_placed(_primitive(file, p, path), matrix, path) for p, matrix in splats]

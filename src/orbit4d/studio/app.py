@@ -118,7 +118,7 @@ class Studio(Viewer):
             raise InputError(f"--max-upload-mib: expected 1 to 1024, got {max_upload_mib}")
         self.runs = Runs(Path(runs))
         vocabulary = load_vocabulary(weights)
-        self._lock: IO[str] = lock_folder(self.runs.folder)
+        self._lock: IO[str] = lock_folder(self.runs.folder, option="--runs")
         try:
             super().__init__(address or Address(), label="orbit4d studio", max_upload=max_upload_mib * 2**20)
         except BaseException:
