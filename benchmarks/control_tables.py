@@ -7,6 +7,8 @@ import re
 from markdown_tables import table
 
 MEASURES = {
+    "matched_m": "m of the asset, matched to what was asked for",
+    "matched_m_smoothed": "the same with smoothed paths",
     "m": "m of the asset",
     "m_smoothed": "m of the asset with smoothed paths",
     "clip_m": "m of the sampled clip",
@@ -28,7 +30,7 @@ def motion_control(report: dict, reports: dict) -> str:
         [title, _interval(report["spearman"][name], 3), f"{report['spearman'][name]['least']:.2f}"]
         for name, title in MEASURES.items()
     ]
-    columns = ("target_m", "m", "m_smoothed", "clip_m", "still_drift", "still_flicker")
+    columns = ("target_m", "matched_m", "m", "m_smoothed", "clip_m", "still_drift", "still_flicker")
     levels = [[f"{e['level']:.2f}", *(_number(e[c]) for c in columns)] for e in report["by_level"]]
     guided = ", ".join(f"{name} {s[key]:g}" for name, key in GUIDED.items())
     floor = report["floor_of_median"]
@@ -46,7 +48,7 @@ At level 0 the asset has {_share(report["m_at_0_of_median"])} of the median m of
 with running times, {_share(floor)}. Parts that stand still ({_share(still["of_object"])} of the object): drift
 {_number(still["drift"])}, flicker {_number(still["flicker"])}. Medians a level:
 
-{table(["motion", "m of the quantile", "m", "m smoothed", "m of the clip", "drift of still parts", "flicker"], levels)}
+{table(["motion", "m of the quantile", "m matched", "m", "m smoothed", "m of the clip", "drift of still parts", "flicker"], levels)}
 {_calibration(calibration) if calibration else ""}"""
 
 

@@ -8,6 +8,9 @@ frozen at 0, on white (`orbit4d.evaluate.motion.asset_motion`). Beside it: m of 
 orbit; m of the asset with smoothed paths, which flicker does not survive; drift and flicker of its still parts; and a prompt's
 noise floor, m of the asset of the static orbit played with running times, constructed like the others: nothing moves in it.
 
+`matched` is the same asset with its motion widened or narrowed towards the amount asked for, as `generate --motion` does (at most
+1.5 times, see orbit4d.splat.amount): the loop closed by measuring, beside what the network alone makes of the number.
+
 A finished (prompt, level) is a line of WORK/rows.jsonl and a strip of pictures beside it, and is not done again. A changed
 model or setting is another case: one work folder can hold many; the report is of the settings asked for.
 `--guidance-motion` adds w [e(y, m) - e(y, without m)] to the prediction (see orbit4d.diffusion.guidance).
@@ -31,6 +34,7 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.evaluate.metrics import motion_magnitude
 from orbit4d.evaluate.motion import asset_motion
+from orbit4d.splat.amount import match_motion
 from orbit4d.splat.fit import FitConfig, fit
 from orbit4d.splat.gaussians import Gaussians4D
 
@@ -114,13 +118,17 @@ def run_prompt(
             clip = pipe(prompt=prompt, motion=case["level"], guidance_motion=on_motion, progress=False, **options)
             still = static
             row = {
-                "target_m": target_m(pipe, case["level"]),
+                "target_m": pipe.asked_magnitude(case["level"]),
                 "clip_m": float(motion_magnitude(clip.on_background(), static.on_background())),
             }
         sampled = time.monotonic()
         scene = construct(clip, still, steps=settings["fit_steps"], seed=settings["seed"])
-        found = {"asset": asset_motion(scene, clip.cameras, clip.times)}
+        found: dict = {"asset": asset_motion(scene, clip.cameras, clip.times)}
         seconds = {"sample": round(sampled - started, 1), "construct": round(time.monotonic() - sampled, 1)}
+        if case["level"] != "floor":
+            asked = pipe.asked_magnitude(case["level"])
+            scene, matched = match_motion(scene, asked, cameras=clip.cameras, times=clip.times)
+            found["matched"] = asset_motion(scene, clip.cameras, clip.times) | {"gain": round(matched.gain, 4)}
         draw_strip(scene, clip, pictures, case)
         rows.add(case | row | found | {"seconds": seconds})
 
@@ -128,13 +136,6 @@ def run_prompt(
 def construct(clip: OrbitalClip, static: OrbitalClip | None, *, steps: int, seed: int) -> Gaussians4D:
     config = replace(FitConfig.for_size(clip.rgb.shape[-1], steps), seed=seed)
     return fit(clip, static_clip=static, config=config, progress=False).scene
-
-
-def target_m(pipe: Orbit4DPipeline, level: float) -> float:
-    """m that the training set's quantile `level` means."""
-    value = pipe.log_motion(level)
-    assert value is not None
-    return float(torch.exp(value[0] * pipe.motion["log_m_std"] + pipe.motion["log_m_mean"]))
 
 
 if __name__ == "__main__":

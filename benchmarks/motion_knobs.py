@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import tyro
-from motion_control import target_m
 from prompts import choose_prompts, prompts_by_kind
 from rows import Rows
 from shared import write_report
@@ -124,7 +123,7 @@ def main(arguments: Arguments) -> None:
                 if case not in rows:
                     clip = sample(pipe, VARIANTS[name], level=case["level"], case=case)
                     m = float(motion_magnitude(clip.on_background(), static.on_background()))
-                    rows.add(case | {"m": m, "target_m": target_m(pipe, case["level"])})
+                    rows.add(case | {"m": m, "target_m": pipe.asked_magnitude(case["level"])})
     found = [rows[case] for case in wanted]
     report = {"benchmark": "motion knobs", **common, "prompts": prompts, "levels": levels}
     write_report(arguments.out, report | {"table": table(found), "rows": found})
@@ -140,8 +139,9 @@ def table(rows: list[dict]) -> list[dict]:
                 (r for r in rows if (r["variant"], r["prompt"]) == (name, prompt)), key=lambda row: row["level"]
             )
             correlations.append(spearman([r["level"] for r in line], [r["m"] for r in line]))
-            spreads.append(math.log(max(line[-1]["m"], 1e-12) / max(line[0]["m"], 1e-12)))
-            asked.append(math.log(line[-1]["target_m"] / line[0]["target_m"]))
+            least = next(r for r in line if r["target_m"] > 0)  # level 0 may ask for none at all
+            spreads.append(math.log(max(line[-1]["m"], 1e-12) / max(least["m"], 1e-12)))
+            asked.append(math.log(line[-1]["target_m"] / least["target_m"]))
         found = bootstrap_interval(correlations)
         entry: dict[str, Any] = {"variant": name, "prompts": len(correlations)}
         entry |= {"spearman": found["mean"], "interval_95": [found["low"], found["high"]]}

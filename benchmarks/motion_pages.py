@@ -19,7 +19,7 @@ Row = dict[str, Any]
 SETTINGS = ("weights", "seed", "steps", "guidance_scale", "guidance_3d", "guidance_motion", "fit_steps")
 CASE = ("prompt", "level", *SETTINGS)
 """What tells one row from another."""
-MEASURES = ("m", "m_smoothed", "clip_m")
+MEASURES = ("matched_m", "matched_m_smoothed", "m", "m_smoothed", "clip_m")
 SHOWN = (0, 4, 8, 12, 16, 20)
 
 
@@ -51,6 +51,7 @@ def summary(rows: list[Row]) -> dict:
             name: _median([r["asset"]["still"][name] for r in rows if r["level"] != "floor"])
             for name in ("drift", "flicker", "of_object")
         },
+        "gain": _median([r["matched"]["gain"] for r in rows if r["level"] != "floor"]),
         "seconds_an_asset": round(statistics.mean(sum(r["seconds"].values()) for r in rows), 1),
         "cases": cases,
     }
@@ -69,6 +70,7 @@ def plot(rows: list[Row], path: Path) -> None:
     by_level = _by_level(rows)
     x = [e["level"] for e in by_level]
     axes.plot(x, [e["m"] for e in by_level], color="#113377", lw=2.4, label="median of the assets")
+    axes.plot(x, [e["matched_m"] for e in by_level], color="#228855", lw=1.8, label="the same, matched")
     axes.plot(x, [e["target_m"] for e in by_level], color="#cc5522", lw=1.4, ls="--", label="training set's quantile")
     floors = [r["asset"]["m"] for r in rows if r["level"] == "floor"]
     if floors:
@@ -129,7 +131,9 @@ def _by_level(rows: list[Row]) -> list[dict]:
 
 
 def _figure(row: Row, name: str) -> float:
-    return row["clip_m"] if name == "clip_m" else row["asset"][name]
+    if name == "clip_m":
+        return row["clip_m"]
+    return row["matched"][name.removeprefix("matched_")] if name.startswith("matched_") else row["asset"][name]
 
 
 def _mean_with_interval(cases: list[dict], name: str) -> dict:

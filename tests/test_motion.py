@@ -22,6 +22,7 @@ from orbit4d.errors import InputError
 from orbit4d.evaluate.metrics import motion_magnitude
 from orbit4d.evaluate.motion import asset_motion, smoothed, spearman
 from orbit4d.splat.gaussians import Gaussians, Gaussians4D
+from orbit4d.splat.trajectories import Trajectories
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
@@ -174,8 +175,9 @@ class MonotonePipeline:
         self.motion = {"log_m_mean": 0.0, "log_m_std": 1.0, "prompts": {"a ball": ["a ball rising", "a ball dancing"]}}
         self.calls = 0
 
-    def log_motion(self, level: float) -> torch.Tensor:
-        return torch.tensor([level])
+    def asked_magnitude(self, level: float) -> float:
+        """Less than the ball rises."""
+        return 0.001 * level
 
     def __call__(self, *, motion: float | None = None, static: bool = False, **_: Any) -> OrbitalClip:
         self.calls += 1
@@ -192,7 +194,10 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
     def construct(clip: OrbitalClip, static: OrbitalClip | None, **_: Any) -> Gaussians4D:
         top = [float((a[0].amax(dim=1) > 0.5).nonzero()[0, 0]) for a in clip.alpha]
         height = (top[0] - top[-1]) / float(clip.cameras.intrinsics[0, 0, 0]) * 2
-        return ball(lambda t: height * t)
+        scene = ball(lambda t: 0.0)
+        path = Trajectories(count=len(scene.canonical), knots=2, anchor_time=0.0).requires_grad_(False)
+        path.shifts[:, 1, 2] = height
+        return Gaussians4D(canonical=scene.canonical, deformation=path)
 
     monkeypatch.setattr(motion_control, "construct", construct)
 
@@ -211,8 +216,13 @@ def test_a_monotone_pipeline_has_correlation_one_and_is_resumed(
     assert report["prompts"] == 2
     assert report["spearman"]["m"]["mean"] == 1
     assert report["spearman"]["m_smoothed"]["mean"] == 1
+    assert report["spearman"]["matched_m"]["mean"] == 1
     assert report["m_at_0_of_median"] == 0
     assert report["floor_of_median"] == 0
+    assert [line["matched_m"] for line in report["by_level"]] == pytest.approx(
+        [0, 0.001 / 3, 0.002 / 3, 0.001], rel=0.05
+    )
+    assert report["gain"] < 1
     assert (tmp_path / "report.png").stat().st_size > 1000
     assert (tmp_path / "report_sheet.png").stat().st_size > 1000
     assert pipe.calls == 2 * (1 + 4)
@@ -249,6 +259,7 @@ def row(level: float | str, *, m: float) -> dict:
         "clip_m": m,
         "target_m": m,
         "asset": {"m": m, "m_smoothed": m, "still": still},
+        "matched": {"m": m, "m_smoothed": m, "still": still, "gain": 1.0},
         "seconds": {"sample": 1.0, "construct": 1.0},
     }
 

@@ -40,6 +40,9 @@ class Double:
         clip.caption = conditions["prompt"]
         return clip
 
+    def asked_magnitude(self, motion: float) -> float:
+        return 0.05 * motion**2
+
     def condition_warnings(self, **told: Any) -> list[str]:
         return ["several frames"] if told["references"] is not None else []
 
@@ -58,6 +61,19 @@ def _quick(out: Path, **arguments: Any) -> dict:
     return generate(out=out, size=64, fit_steps=8, progress=False, **arguments)
 
 
+def test_the_asset_is_given_the_motion_that_was_asked_for(model: Double, tmp_path: Path) -> None:
+    told = _quick(tmp_path / "told", prompt="a ball", motion=0.1)["matched_motion"]
+    assert told["asked"] == pytest.approx(0.0005)
+    assert (told["gain"] < 1) == (told["constructed"] > told["asked"])
+    still = _quick(tmp_path / "still", prompt="a ball", motion=0.0)
+    assert (still["matched_motion"]["gain"], still["scores"]["motion_magnitude"]) == (0, 0)
+    assert _quick(tmp_path / "unsaid", prompt="a ball")["matched_motion"] is None
+    assert _quick(tmp_path / "as_is", prompt="a ball", motion=0.1, match_motion=False)["matched_motion"] is None
+    wild = _quick(tmp_path / "wild", prompt="a ball", motion=1.0)
+    assert wild["matched_motion"]["gain"] == 1.5
+    assert "the model moves this less" in wild["warnings"][0]
+
+
 def test_what_is_not_said_of_the_motion_is_what_training_assets_have(model: Double, tmp_path: Path) -> None:
     _quick(tmp_path / "ball", prompt="a ball", steps=2)
     assert [call["motion"] for call in model.calls] == [0.6, None]
@@ -70,7 +86,15 @@ def test_a_prompt_samples_the_moving_and_the_frozen_orbit(model: Double, tmp_pat
     assert (frozen["prompt"], frozen["motion"], frozen["static"]) == ("a ball", None, True)
     assert moving["seed"] == frozen["seed"] == 3 and moving["steps"] == 5 and moving["guidance_scale"] == 2.0
     assert report["resolution"] == [64, 64] and report["frames"] == 12 and report["weights_hash"] == "double"
-    assert report["seconds"].keys() == {"conditions", "load_model", "sample", "construct", "write", "score"}
+    assert report["seconds"].keys() == {
+        "conditions",
+        "load_model",
+        "sample",
+        "construct",
+        "match_motion",
+        "write",
+        "score",
+    }
     assert report["scores"]["motion_magnitude"] >= 0
     written = json.loads((tmp_path / "ball" / "report.json").read_text())
     assert written == {"program": "orbit4d", **json.loads(json.dumps(report))}

@@ -198,7 +198,16 @@ def test_the_section_on_motion_control() -> None:
     for level, m in (("floor", 0.001), (0.0, 0.002), (0.5, 0.01), (1.0, 0.03)):
         given = dict.fromkeys(MOTION_CASE, 0) | {"prompt": "a fox running", "level": level}
         found = {"m": m, "m_smoothed": 0.9 * m, "still": still}
-        rows.append(given | {"clip_m": m, "target_m": m, "asset": found, "seconds": {"sample": 9.0, "construct": 8.0}})
+        rows.append(
+            given
+            | {
+                "clip_m": m,
+                "target_m": m,
+                "asset": found,
+                "matched": found | {"gain": 1.2},
+                "seconds": {"sample": 9.0, "construct": 8.0},
+            }
+        )
     settings = {"steps": 20, "fit_steps": 200, "guidance_scale": 2.0, "guidance_3d": 0.5, "guidance_motion": 0.0}
     report = {"settings": settings, "levels": [0, 0.5, 1]} | summary(rows)
     assert report["m_at_0_of_median"] == pytest.approx(0.2)

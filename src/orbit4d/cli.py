@@ -63,6 +63,7 @@ def generate(
     shared_frames: int = 0,
     fit_steps: OptionalCount = None,
     sample_static: bool = True,
+    match_motion: bool = True,
     weights: Weights = None,
 ) -> None:
     """Make a 4D asset from a prompt, an image, a video or a static 3D asset.
@@ -100,6 +101,7 @@ def generate(
         shared_frames: 0 samples the orbits together; else one by one, each later one shown so many frames of the first.
         fit_steps: Optimisation steps of the 4D construction; 800 when absent.
         sample_static: Also sample the object frozen, for the construction to start from.
+        match_motion: With --motion: widen or narrow the finished asset's motion towards the amount asked for.
         weights: Folder with another model, or its name on the Hugging Face hub; the built-in one when absent.
     """
     from .pipeline import generate as run
@@ -124,6 +126,7 @@ def generate(
         shared_frames=shared_frames,
         fit_steps=fit_steps,
         sample_static=sample_static,
+        match_motion=match_motion,
         weights=weights,
     )
     _print_result(out, report)

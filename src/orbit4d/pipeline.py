@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -35,6 +35,7 @@ from .report import StageTimer, hardware, peak_memory_mib, versions
 from .watch import Watcher, sampling_watcher
 
 if TYPE_CHECKING:
+    from .splat.amount import MatchedMotion
     from .splat.gaussians import Gaussians4D
 
 SIZES = (64, 96, 128)
@@ -69,6 +70,7 @@ def generate(
     shared_frames: int = 0,
     fit_steps: int | None = None,
     sample_static: bool = True,
+    match_motion: bool = True,
     weights: str | Path | None = None,
     progress: bool = True,
     watch: Watcher | None = None,
@@ -95,6 +97,8 @@ def generate(
             them together; else one by one, each later one shown so many frames of the first.
         sample_static: sample a static orbit too (same seed, temporal stream closed) for the construction to start from;
             not needed when `static` is given.
+        match_motion: where `motion` is given, measure how much the finished asset moves and widen or narrow its motion towards
+            what was asked for, at most 1.5 times (`splat.amount`); the report says by how much.
         weights: folder or hub name ("owner/name", "owner/name@revision") of another model; None is the one inside the package.
         watch: is shown every stage and step; what it raises ends the run, and nothing is left behind.
 
@@ -139,11 +143,17 @@ def generate(
         # What the user shows need not have a name that the model knows.
         shown = image is not None or video is not None or static is not None
         strange = None if shown else pipe.vocabulary_warning(prompt)
-        warnings = [w for w in (strange, *pipe.condition_warnings(**told)) if w]
-        for warning in warnings:
+        warnings: list[str] = []
+
+        def note(warning: str) -> None:
+            warnings.append(warning)
             print(f"orbit4d: note: {warning}", file=sys.stderr)
             if watch is not None:
                 watch.warning(warning)
+
+        for warning in (strange, *pipe.condition_warnings(**told)):
+            if warning:
+                note(warning)
 
         # A video shows how much moves.
         amount = pipe.usual_motion if motion is None and video is None else motion
@@ -184,6 +194,15 @@ def generate(
             timer=timer,
             watch=watch,
         )
+        matched = None
+        if match_motion and motion is not None:
+            with timer("match_motion"):
+                scene, matched = _match_motion(scene, clip, asked=pipe.asked_magnitude(motion))
+            if matched is not None and matched.reached < 0.5 * matched.asked:
+                note(
+                    f"--motion {motion:g} stands for a motion magnitude of {matched.asked:.2g}; the asset's is "
+                    f"{matched.reached:.2g}, widened {matched.gain:.2g} times: the model moves this less than was asked for"
+                )
 
         # 5. Write
         title = prompt or Path(image or video or static or "orbit4d").stem
@@ -191,6 +210,7 @@ def generate(
             _write_asset(scene, clip, folder, title=title)
         report = _report("generate", settings, timer, scene, clip, fit_report, weights_hash=pipe.weights_hash)
         report["warnings"] = warnings
+        report["matched_motion"] = None if matched is None else asdict(matched)
         write_report(report, folder)
     return report
 
@@ -365,6 +385,16 @@ def _construct(
             on_step=None if watch is None else watch.fitted,
         )
     return result.scene, {"seconds": result.seconds, "history": result.history}
+
+
+def _match_motion(scene: Gaussians4D, clip: OrbitalClip, *, asked: float) -> tuple[Gaussians4D, MatchedMotion | None]:
+    """The asset with the amount of motion that was asked for, as far as that goes, over the clip's first orbit."""
+    from .splat.amount import can_be_amplified, match_motion
+
+    if not can_be_amplified(scene):
+        return scene, None
+    first = list(range(len(clip.times.unique())))
+    return match_motion(scene, asked, cameras=clip.cameras[first], times=clip.times[first])
 
 
 def _write_asset(scene: Gaussians4D, clip: OrbitalClip, folder: Path, *, title: str) -> None:

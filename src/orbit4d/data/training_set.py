@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError
 from ..files import atomic_path
 from .plan import RenderPlan
-from .vocabulary import HELD_OUT_ANIMATIONS, KAYKIT_ANIMATIONS, NAMES, UNWANTED, motion_words
+from .vocabulary import HELD_OUT_ANIMATIONS, KAYKIT_ANIMATIONS, MORE_NAMES, NAMES, UNWANTED, motion_words
 from .wordings import combine
 
 PLAN = RenderPlan(size=128, orbits=8, outputs=())
@@ -29,19 +29,22 @@ class Wording:
     kind: str
 
 
+ALL_NAMES = NAMES | MORE_NAMES
+
 Chosen = dict[tuple[str, int], Wording]
 """(file name, animation) -> its wording, of the animations that are trained on."""
 
 
-def vocabulary(assets: Path, *, held_out: bool = False) -> Chosen:
+def vocabulary(assets: Path, *, held_out: bool = False, names: dict[str, list[str]] = NAMES) -> Chosen:
     """The clips of the built-in vocabulary; with `held_out` those of its assets' animations that are kept for testing.
+    `names`: files and what they are called, those of the recognition bench or ALL_NAMES.
 
     Raises InputError when an asset is missing.
     """
     from ..assets.gltf import load_glb
 
     chosen: Chosen = {}
-    for file, names in NAMES.items():
+    for file, called in names.items():
         path = assets / file
         if not path.is_file():
             raise InputError(
@@ -56,7 +59,7 @@ def vocabulary(assets: Path, *, held_out: bool = False) -> Chosen:
                 continue
             seen.add(name)
             if (HELD_OUT_ANIMATIONS.get(file) == name) == held_out:
-                chosen[file, index] = Wording(captions=combine(names, motion_words(name)), kind=names[0])
+                chosen[file, index] = Wording(captions=combine(called, motion_words(name)), kind=called[0])
     return chosen
 
 
@@ -77,18 +80,19 @@ def render_training_set(
     toy_folder: Path,
     toy_count: int,
     plan: RenderPlan = PLAN,
+    names: dict[str, list[str]] = NAMES,
     workers: int | None = None,
 ) -> Path:
-    """Render the vocabulary in `assets` (None: none) and the toys into `out`, and write its curation; returns `out`.
+    """Render the vocabulary in `assets` (None: none; `names` of it) and the toys into `out`, and write its curation; returns `out`.
 
     An animation that cannot be rendered is in the manifest with its reason; the others are trained on.
     Raises InputError when an asset is missing, when nothing could be rendered, and where there is no OpenGL.
     """
     from .engine import render_assets
 
-    chosen = vocabulary(assets) if assets is not None else {}
+    chosen = vocabulary(assets, names=names) if assets is not None else {}
     only = {file: [animation for name, animation in chosen if name == file] for file, _ in chosen}
-    inputs = [assets / file for file in NAMES] if assets is not None else []
+    inputs = [assets / file for file in names] if assets is not None else []
     if toy_count:
         chosen |= toys(toy_folder, toy_count)
         inputs.append(toy_folder)
@@ -97,13 +101,16 @@ def render_training_set(
     return out
 
 
-def render_damped(out: Path, *, assets: Path, amplitude: float, plan: RenderPlan = PLAN) -> Path:
+def render_damped(
+    out: Path, *, assets: Path, amplitude: float, plan: RenderPlan = PLAN, names: dict[str, list[str]] = NAMES
+) -> Path:
     """The vocabulary again with `amplitude` of its motion, on two orbits, in the folder `out`: same words, another m."""
     return render_training_set(
         out,
         assets=assets,
         toy_folder=out,
         toy_count=0,
+        names=names,
         plan=replace(plan, amplitude=amplitude, orbits=min(2, plan.orbits)),
     )
 

@@ -266,13 +266,13 @@ class Denoiser(ModelMixin, ConfigMixin):
             return None
         pose, _ = camera_frames(plucker)
         head_width = self.config["spatial_width"] // self.config["spatial_heads"]
-        f, h, w = plucker.shape[1:4]
+        h, w = plucker.shape[2:4]
         if self.config["relative"] == "ray":
             frames = ray_frames(plucker, pose).flatten(1, 3)
             return RelativePose.of(frames, head_width=head_width, positions=None)
         y, x = ((torch.arange(n, device=plucker.device) + 0.5) * 2 / n - 1 for n in (h, w))
-        positions = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1).repeat(f, 1)
-        return RelativePose.of(pose.repeat_interleave(h * w, dim=1), head_width=head_width, positions=positions)
+        positions = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).flatten(0, 1)
+        return RelativePose.of(pose, head_width=head_width, positions=positions)
 
     def _text(self, c: Conditions, b: int, x: Tensor) -> tuple[Tensor, Tensor]:
         if c.text is None or c.text_mask is None:

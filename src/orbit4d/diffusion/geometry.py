@@ -61,51 +61,63 @@ def _rigid(rotation: Tensor, translation: Tensor) -> Tensor:
 
 @dataclass(kw_only=True)
 class RelativePose:
-    """Transforms of n sequences of l tokens for one attention: `frame` (n, l, 4, 4) is E in units of UNIT, `inverse` its
-    inverse, `turn` (l, 2, r) cosines and sines of the tokens' image positions, `channels` how many of each head E acts on."""
+    """Transforms of n sequences of l tokens for one attention. `to_query`, `to_key`, `to_out` are E^T, E^-1 and E, E in units of
+    UNIT: (n, l, 4, 4), a token each, or, where all tokens of a frame share one, (n, f, k, k) for all k channels that they act
+    on. `turn` (l, 2, r) are cosines and sines of the tokens' image positions, `channels` is k."""
 
-    frame: Tensor
-    inverse: Tensor
+    to_query: Tensor
+    to_key: Tensor
+    to_out: Tensor
     turn: Tensor | None
     channels: int
 
     @classmethod
     def of(cls, world_to_frame: Tensor, *, head_width: int, positions: Tensor | None) -> RelativePose:
-        """world_to_frame (n, l, 4, 4); positions (l, 2) in [-1, 1], None when the frames tell the tokens of one image apart.
-        E acts on half of the channels; positions turn a quarter; the rest, and all that context sees, stays as it is."""
+        """world_to_frame (n, l, 4, 4) of tokens, or (n, f, 4, 4) of frames with `positions` (p, 2) in [-1, 1] of each one's
+        tokens, l = f p, which tell them apart. E acts on half of the channels; positions turn a quarter; the rest, and all that
+        context sees, stays as it is."""
         frame = world_to_frame.clone()
         frame[..., :3, 3] /= UNIT
         rotation = frame[..., :3, :3].transpose(-1, -2)
         inverse = _rigid(rotation, -(rotation @ frame[..., :3, 3:]))
+        channels = head_width // 8 * 4
+        maps = [frame.transpose(-1, -2), inverse, frame]
         turn = None
         if positions is not None:
             count = head_width // 16  # frequencies an axis, two channels each
             angles = (positions[:, :, None] * torch.pi * 2.0 ** torch.arange(count, device=frame.device)).flatten(1)
+            angles = angles.repeat(frame.shape[1], 1)
             turn = torch.stack([angles.cos(), angles.sin()], dim=1).to(frame.dtype)
-        return cls(frame=frame, inverse=inverse, turn=turn, channels=head_width // 8 * 4)
+            maps = [_spread(matrix, channels // 4) for matrix in maps]
+        return cls(to_query=maps[0], to_key=maps[1], to_out=maps[2], turn=turn, channels=channels)
 
     def query(self, q: Tensor) -> Tensor:
         """(n, heads, l, d) -> E^T q."""
-        return self._act(q, self.frame.transpose(-1, -2), sign=1)
+        return self._act(q, self.to_query, sign=1)
 
-    def key(self, k: Tensor) -> Tensor:
-        """(n, heads, l + c, d) -> E^-1 k for the l tokens, zero in these channels for the c of context."""
-        tokens = self._act(k[:, :, : self.frame.shape[1]], self.inverse, sign=1)
-        return torch.cat([tokens, self._blank(k[:, :, self.frame.shape[1] :])], dim=2)
+    def key(self, k: Tensor, length: int) -> Tensor:
+        """(n, heads, l + c, d) -> E^-1 k for the first `length` tokens, zero in these channels for the c of context."""
+        tokens = self._act(k[:, :, :length], self.to_key, sign=1)
+        return torch.cat([tokens, self._blank(k[:, :, length:])], dim=2)
 
-    def value(self, v: Tensor) -> Tensor:
+    def value(self, v: Tensor, length: int) -> Tensor:
         """As `key`, image positions included: values travel between frames as keys do."""
-        return self.key(v)
+        return self.key(v, length)
 
     def out(self, y: Tensor) -> Tensor:
         """(n, heads, l, d) -> E y: from the world back into each token's frame."""
-        return self._act(y, self.frame, sign=-1)
+        return self._act(y, self.to_out, sign=-1)
 
     def _act(self, x: Tensor, matrix: Tensor, *, sign: int) -> Tensor:
         m = self.channels
-        vectors = x[..., :m].unflatten(-1, (4, -1)).to(matrix.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            moved = (matrix[:, None] @ vectors).flatten(-2).to(x.dtype)
+            vectors = x[..., :m].to(matrix.dtype)
+            if self.turn is None:
+                moved = (matrix[:, None] @ vectors.unflatten(-1, (4, -1))).flatten(-2)
+            else:  # one product a frame: a 4 x 4 product a token costs several times more
+                frames = vectors.unflatten(2, (matrix.shape[1], -1))
+                moved = (frames @ matrix[:, None].transpose(-1, -2)).flatten(2, 3)
+            moved = moved.to(x.dtype)
         if self.turn is None:
             return torch.cat([moved, x[..., m:]], dim=-1)
         cosine, sine = self.turn[:, 0].to(x.dtype), sign * self.turn[:, 1].to(x.dtype)
@@ -115,3 +127,9 @@ class RelativePose:
 
     def _blank(self, x: Tensor) -> Tensor:
         return torch.cat([torch.zeros_like(x[..., : self.channels]), x[..., self.channels :]], dim=-1)
+
+
+def _spread(matrix: Tensor, count: int) -> Tensor:
+    """(*b, 4, 4) -> (*b, 4 count, 4 count): what acts on `count` vectors that lie coordinate by coordinate."""
+    eye = torch.eye(count, dtype=matrix.dtype, device=matrix.device)
+    return (matrix[..., :, None, :, None] * eye[:, None, :]).flatten(-4, -3).flatten(-2)

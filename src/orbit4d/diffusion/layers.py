@@ -62,7 +62,9 @@ class Attention(nn.Module):
         if pose is None:
             y = _attend(q.to(v.dtype), k.to(v.dtype), v, mask)
         else:
-            y = pose.out(_attend(pose.query(q).to(v.dtype), pose.key(k).to(v.dtype), pose.value(v), mask))
+            length = x.shape[1]
+            k, v = pose.key(k, length).to(v.dtype), pose.value(v, length)
+            y = pose.out(_attend(pose.query(q).to(v.dtype), k, v, mask))
         return self.out(y.transpose(1, 2).flatten(2))
 
 

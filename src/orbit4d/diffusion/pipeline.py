@@ -149,6 +149,15 @@ class Orbit4DPipeline:
         value = self.motion.get("usual_motion")
         return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
+    def asked_magnitude(self, motion: float) -> float:
+        """The motion magnitude m that the training set's quantile `motion` in [0, 1] stands for; 0 at 0 where the model was trained
+        on things that stand still."""
+        training = self.motion.get("training")
+        share = training.get("still_share", 0) if isinstance(training, dict) else 0
+        if motion == 0 and isinstance(share, int | float) and share > 0:
+            return 0.0
+        return math.exp(self._log_m(motion))
+
     @property
     def prediction(self) -> str:
         """What the network's output means: "flow", "v" or "x0"."""
@@ -351,11 +360,13 @@ class Orbit4DPipeline:
         """(1,) standardised log m of the training set's quantile `motion` in [0, 1], None for None."""
         if motion is None:
             return None
+        return torch.tensor([(self._log_m(motion) - self.motion["log_m_mean"]) / self.motion["log_m_std"]])
+
+    def _log_m(self, motion: float) -> float:
         quantiles = self.motion["log_m_quantiles"]
         position = motion * (len(quantiles) - 1)
         low = min(math.floor(position), len(quantiles) - 2)
-        log_m = quantiles[low] + (position - low) * (quantiles[low + 1] - quantiles[low])
-        return torch.tensor([(log_m - self.motion["log_m_mean"]) / self.motion["log_m_std"]])
+        return quantiles[low] + (position - low) * (quantiles[low + 1] - quantiles[low])
 
     def _latent_shape(self) -> tuple[int, int, int]:
         side = self.denoiser.config["latent_size"]
