@@ -21,7 +21,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ import torch
 import tyro
 from compact import Arguments as Construction
 from compact import construct
+from npm_bundle import bundled
 from shared import write_report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the tests' browser
@@ -162,25 +162,13 @@ def main(arguments: Arguments) -> None:
     compact = decode(packed)
     with tempfile.TemporaryDirectory() as name:
         page = Path(name) / "page.html"
-        page.write_text(page_of(gzip.decompress(packed), bundle(arguments.npm, Path(name))))
+        page.write_text(page_of(gzip.decompress(packed), bundled(SCRIPT, arguments.npm)))
         browser = Chromium(Path(name))
         try:
             report = ask(browser, page, scene, compact, arguments)
         finally:
             browser.close()
     write_report(arguments.out, {"bytes": len(packed), "bound": arguments.bound} | report)
-
-
-def bundle(npm: Path, folder: Path) -> str:
-    """three and the script above as one."""
-    entry, out = npm / "orbit4d_compact_entry.mjs", folder / "bundle.js"
-    entry.write_text(SCRIPT)
-    try:
-        command = [str(npm / "node_modules" / ".bin" / "esbuild"), str(entry), "--bundle", "--minify", "--format=esm"]
-        subprocess.run([*command, f"--outfile={out}"], check=True, capture_output=True)
-    finally:
-        entry.unlink()
-    return out.read_text().replace("</script", "<\\/script")
 
 
 def page_of(glb: bytes, script: str) -> str:

@@ -37,6 +37,7 @@ import torch
 import tyro
 from compact import Arguments as Construction
 from compact import construct
+from npm_bundle import bundled
 from shared import write_report
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))  # the tests' browser
@@ -111,7 +112,7 @@ def main(arguments: Arguments) -> None:
         folder = Path(name)
         for count in arguments.counts:
             sized = resized(scene, count)
-            for player, write in players(arguments, folder).items():
+            for player, write in players(arguments).items():
                 page = folder / f"{player}.html"
                 if isinstance(write, str):
                     rows.append({"gaussians": count, "player": player, "error": write})
@@ -142,13 +143,14 @@ def player_versions(npm: Path | None) -> dict[str, str | None]:
     return {"chromium": chromium, "viser4d": viser4d} | packages
 
 
-def players(arguments: Arguments, folder: Path) -> dict[str, Callable[[Gaussians4D, Path], object] | str]:
+def players(arguments: Arguments) -> dict[str, Callable[[Gaussians4D, Path], object] | str]:
     """What writes each player's page, or why it is not measured."""
     missing = "not measured: the package viser4d is not installed"
     viser4d = write_viser4d if importlib.util.find_spec("viser4d") else missing
     spark: Callable[[Gaussians4D, Path], object] | str = "not measured: no folder with its packages was given (--npm)"
     if arguments.npm is not None:
-        script = bundle_spark(arguments.npm, folder)
+        script = SPARK.replace("FRAMES", str(FRAMES)).replace("RATE", str(STATES_PER_SECOND))
+        script = bundled(script, arguments.npm)
 
         spark = partial(write_spark, script=script)
     return {"orbit4d": write_html, "viser4d": viser4d, "spark": spark}
@@ -263,18 +265,6 @@ def write_viser4d(scene: Gaussians4D, page: Path) -> None:
         page.write_text(server.as_html())
     finally:
         server.stop()
-
-
-def bundle_spark(npm: Path, folder: Path) -> str:
-    """Spark, three and the few lines that play 24 meshes as one script."""
-    entry, bundle = npm / "orbit4d_spark_entry.mjs", folder / "spark.js"
-    entry.write_text(SPARK.replace("FRAMES", str(FRAMES)).replace("RATE", str(STATES_PER_SECOND)))
-    try:
-        command = [str(npm / "node_modules" / ".bin" / "esbuild"), str(entry), "--bundle", "--minify", "--format=esm"]
-        subprocess.run([*command, f"--outfile={bundle}"], check=True, capture_output=True)
-    finally:
-        entry.unlink()
-    return bundle.read_text().replace("</script", "<\\/script")
 
 
 def write_spark(scene: Gaussians4D, page: Path, *, script: str) -> None:
