@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from orbit4d.cli import main
+from orbit4d.data import vocabulary as vocabulary_module
+from orbit4d.data.training_set import ALL_NAMES
+from orbit4d.data.vocabulary import MORE_NAMES, NAMES, motion_words
 from orbit4d.diffusion.vocabulary import Vocabulary, nearest
 
 MOTIONS = {
@@ -126,3 +130,19 @@ def test_the_command_lists_the_built_in_words(capsys: pytest.CaptureFixture[str]
     assert "fox" in capsys.readouterr().out
     assert main(["vocabulary", "--weights", "not/a/hub/name"]) == 2
     assert "--weights" in capsys.readouterr().err
+
+
+def test_what_is_trained_on_is_the_training_side() -> None:
+    """No asset that is held out has a name to be trained with; with all names every other one does."""
+    split = json.loads((Path(vocabulary_module.__file__).parent / "split.json").read_text())
+    sides = {file: family["side"] for family in split["families"].values() for file in family["assets"]}
+    assert set(ALL_NAMES) == {file for file, side in sides.items() if side == "train"}
+    assert len(ALL_NAMES) == len(NAMES) + len(MORE_NAMES)
+    plain = [names[0] for names in ALL_NAMES.values()]
+    assert len(set(plain)) == len(plain)
+
+
+def test_animations_whose_names_say_little_have_words() -> None:
+    assert motion_words("SpikeTrap_Activate") == ["opening and closing", "thrusting its spikes"]
+    assert motion_words("0") == ["driving"]
+    assert motion_words("Gallop") == ["running", "galloping"]

@@ -71,7 +71,7 @@ MORE_NAMES: dict[str, list[str]] = {
     "q_cute_fish_Tuna.glb": ["a tuna", "a blue and white tuna"],
     "q_cute_fish_ZebraClownFish.glb": ["a zebra clownfish", "a black and white clownfish"],
 }
-"""Assets of the training side besides: trained on for what they teach of shapes and motions, not asked for by the bench."""
+"""The other assets of the training side: the preset `m` trains on them too, the recognition bench does not ask for them."""
 
 HELD_OUT_ANIMATIONS: dict[str, str] = {
     "q_animals_Deer.glb": "Attack_Kick",

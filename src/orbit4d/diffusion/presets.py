@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..data.plan import RenderPlan
-from ..data.training_set import PLAN
+from ..data.training_set import ALL_NAMES, PLAN
+from ..data.vocabulary import NAMES
 from .autoencoder import RGBAAutoencoder
 from .denoiser import Denoiser
 from .train_autoencoder import AutoencoderConfig
@@ -17,10 +18,10 @@ AMPLITUDES = (0.45, 0.15)
 
 @dataclass(kw_only=True)
 class Preset:
-    """One recipe. `vocabulary`: the data stage renders the built-in vocabulary's assets besides `toys` generated ones."""
+    """One recipe. `toys`: how many generated assets the data stage renders, besides the files of `vocabulary` with their names."""
 
     toys: int
-    vocabulary: bool
+    vocabulary: dict[str, list[str]]
     plan: RenderPlan = PLAN
     amplitudes: tuple[float, ...] = ()
     """The vocabulary's animations are rendered with these amplitudes as well, on two orbits: the same words with less motion."""
@@ -34,7 +35,7 @@ def tiny() -> Preset:
     """A few toys and networks of a few thousand parameters: minutes, to see the line work. Its pictures are blurs."""
     return Preset(
         toys=5,
-        vocabulary=False,
+        vocabulary={},
         autoencoder=AutoencoderConfig(steps=200, batch=8, save_every=100),
         denoiser=DenoiserConfig(steps=100, batch=4, frames=4, save_every=50),
         make_autoencoder=lambda: RGBAAutoencoder(widths=(16, 24, 32)),
@@ -46,7 +47,7 @@ def xs() -> Preset:
     """For experiments: a denoiser of 1.4 million parameters; what it learns in an hour on two cores ranks recipes."""
     return Preset(
         toys=150,
-        vocabulary=True,
+        vocabulary=NAMES,
         amplitudes=AMPLITUDES,
         autoencoder=AutoencoderConfig(steps=1600),
         denoiser=DenoiserConfig(steps=6000, batch=8, lr=3e-3),
@@ -58,7 +59,7 @@ def s() -> Preset:
     """Trains on a CPU within a day or so: a denoiser of 6 million parameters."""
     return Preset(
         toys=150,
-        vocabulary=True,
+        vocabulary=NAMES,
         amplitudes=AMPLITUDES,
         autoencoder=AutoencoderConfig(steps=3200),
         denoiser=DenoiserConfig(steps=20000, save_every=100),
@@ -67,10 +68,10 @@ def s() -> Preset:
 
 
 def m() -> Preset:
-    """For a GPU: a denoiser of 24 million parameters."""
+    """For a GPU: a denoiser of 24 million parameters, and all assets of the training side."""
     return Preset(
         toys=400,
-        vocabulary=True,
+        vocabulary=ALL_NAMES,
         amplitudes=AMPLITUDES,
         autoencoder=AutoencoderConfig(steps=6000),
         denoiser=DenoiserConfig(steps=60000, batch=32, lr=1e-3, ema=0.9995, save_every=500),

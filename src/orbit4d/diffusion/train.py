@@ -131,12 +131,13 @@ def train(
                 case "data":
                     if not ready and first_process():
                         assets = Path(data) if recipe.vocabulary and data is not None else None
+                        rendering: dict[str, Any] = {"plan": recipe.plan, "names": recipe.vocabulary}
                         render_training_set(
-                            samples, assets=assets, toy_folder=out / "toys", toy_count=recipe.toys, plan=recipe.plan
+                            samples, assets=assets, toy_folder=out / "toys", toy_count=recipe.toys, **rendering
                         )
                         for amplitude, folder in less.items():
                             if assets is not None:
-                                render_damped(folder, assets=assets, amplitude=amplitude, plan=recipe.plan)
+                                render_damped(folder, assets=assets, amplitude=amplitude, **rendering)
                 case "autoencoder":
                     torch.manual_seed(seed)
                     folder, model = out / "autoencoder", networks[0]()
