@@ -14,13 +14,13 @@ from PIL import Image
 from splat_fixtures import changed_glb
 from torch import Tensor
 
+from orbit4d.assets.gltf_container import GAUSSIANS
 from orbit4d.clip import with_foreground
 from orbit4d.conditions import MARGIN, centred, check_conditions, is_gaussians, load_condition_image
 from orbit4d.errors import InputError
 from orbit4d.export.glb import write_glb
 from orbit4d.export.ply import write_ply
 from orbit4d.foreground import cut_out
-from orbit4d.imports.glb import EXTENSION
 from orbit4d.imports.ply import read_ply
 from orbit4d.imports.splat import LAYOUT
 from orbit4d.pipeline import load_static
@@ -223,7 +223,7 @@ def _upright_ball(up: str, path: Path, *, scale: float = 7.0, offset: float = 30
         return save_scene(Gaussians4D(canonical=g), path)
     write_glb(g, path)
     if path.stem == "required":  # as programs write that offer no points instead
-        changed_glb(path, path, lambda document: document.update(extensionsRequired=[EXTENSION]))
+        changed_glb(path, path, lambda document: document.update(extensionsRequired=[GAUSSIANS]))
     return path
 
 

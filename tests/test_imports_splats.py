@@ -14,7 +14,7 @@ from plyfile import PlyData, PlyElement
 from splat_fixtures import changed_glb
 
 from orbit4d.assets.gltf import load_glb
-from orbit4d.assets.gltf_container import Container
+from orbit4d.assets.gltf_container import GAUSSIANS, Container
 from orbit4d.cli import main
 from orbit4d.errors import InputError
 from orbit4d.export.by_suffix import export_scene
@@ -23,7 +23,7 @@ from orbit4d.export.glb import write_glb
 from orbit4d.export.ply import write_ply, write_ply_sequence
 from orbit4d.imports import checked, scenes
 from orbit4d.imports import compact as compact_reader
-from orbit4d.imports.glb import EXTENSION, has_gaussians, read_glb
+from orbit4d.imports.glb import has_gaussians, read_glb
 from orbit4d.imports.ply import read_ply
 from orbit4d.imports.scenes import load_gaussians, read_sequence
 from orbit4d.imports.splat import LAYOUT, read_splat
@@ -297,16 +297,16 @@ def _primitive(document: dict) -> dict:
         (lambda d: d["nodes"][0].update(scale=[-1, 1, 1]), ["mirrors"]),
         (lambda d: d["nodes"][0].update(children=[0]), ["circle"]),
         (lambda d: d["nodes"][0].update(rotation="up"), ["not valid"]),
-        (lambda d: _primitive(d)["extensions"][EXTENSION].update(colorSpace="lin_rec709_display"), ["colorSpace"]),
-        (lambda d: _primitive(d)["extensions"][EXTENSION].update(kernel="box"), ["kernel", "'box'"]),
-        (lambda d: _primitive(d)["attributes"].pop(f"{EXTENSION}:SCALE"), ["not valid", "SCALE"]),
-        (lambda d: _primitive(d)["attributes"].pop(f"{EXTENSION}:SH_DEGREE_1_COEF_2"), ["not valid", "COEF_2"]),
+        (lambda d: _primitive(d)["extensions"][GAUSSIANS].update(colorSpace="lin_rec709_display"), ["colorSpace"]),
+        (lambda d: _primitive(d)["extensions"][GAUSSIANS].update(kernel="box"), ["kernel", "'box'"]),
+        (lambda d: _primitive(d)["attributes"].pop(f"{GAUSSIANS}:SCALE"), ["not valid", "SCALE"]),
+        (lambda d: _primitive(d)["attributes"].pop(f"{GAUSSIANS}:SH_DEGREE_1_COEF_2"), ["not valid", "COEF_2"]),
         (lambda d: _primitive(d).pop("extensions"), ["found none"]),
         (lambda d: d["accessors"][1].update(count=10**9), ["1000000000 Gaussians"]),
         (lambda d: d["accessors"][0].update(count=50), ["not valid", "shape"]),
-        (lambda d: _primitive(d)["attributes"].update({f"{EXTENSION}:OPACITY": 0}), ["accessor 0"]),
+        (lambda d: _primitive(d)["attributes"].update({f"{GAUSSIANS}:OPACITY": 0}), ["accessor 0"]),
         (
-            lambda d: _primitive(d)["extensions"][EXTENSION].update(extensions={f"{EXTENSION}_compression_spz_2": {}}),
+            lambda d: _primitive(d)["extensions"][GAUSSIANS].update(extensions={f"{GAUSSIANS}_compression_spz_2": {}}),
             ["spz_2"],
         ),
         (lambda d: d["scenes"][0].update(nodes=[0] * 9999), ["more than 10000"]),
@@ -344,7 +344,7 @@ def _no_scenes(document: dict) -> None:
 
 
 def _require(document: dict) -> None:
-    document["extensionsRequired"] = [EXTENSION]
+    document["extensionsRequired"] = [GAUSSIANS]
 
 
 def _beside_a_mesh(document: dict) -> None:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..assets.gltf_container import GAUSSIANS
 from ..errors import InputError
 from ..files import atomic_path
-from ..imports.compact import MAX_FRAMES, MAX_GAUSSIANS, SPLAT, TARGETS, UPRIGHT, VERSION, CompactScene, decode
+from ..imports.compact import MAX_FRAMES, MAX_GAUSSIANS, TARGETS, UPRIGHT, VERSION, CompactScene, decode
 from ..splat.gaussians import SH_C0, Gaussians, Gaussians4D
 from .compact_frame import Frame, frame_of
 from .compact_tracks import Basis, Tracks, fit_basis, sample_tracks, slopes
@@ -131,13 +132,13 @@ def _document(
         targets = [{"POSITION": still} | target for target in targets]  # three.js would add the position itself
     extras = extras | {"units": {name: unit * size for name, unit in basis.units.items() if name != "position"}}
     primitive: dict = {"mode": 0, "attributes": attributes}
-    primitive["extensions"] = {SPLAT: {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}}
+    primitive["extensions"] = {GAUSSIANS: {"kernel": "ellipse", "colorSpace": "srgb_rec709_display"}}
     mesh: dict = {"primitives": [primitive], "extras": {"orbit4d": extras}}
     x, y, z = frame.center.tolist()
     node = {"mesh": 0, "rotation": UPRIGHT, "scale": [size] * 3, "translation": [x, z, -y]}
     document: dict = {
         "asset": {"version": "2.0", "generator": "orbit4d"},
-        "extensionsUsed": [SPLAT, "KHR_mesh_quantization"],
+        "extensionsUsed": [GAUSSIANS, "KHR_mesh_quantization"],
         "extensionsRequired": ["KHR_mesh_quantization"],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
@@ -180,12 +181,14 @@ def _static(buffer: Buffer, g: Gaussians, opacity: Tensor, *, frame: Frame, fine
     dc = (dc.clamp_min(0) if g.sh.shape[1] == 1 else dc) * levels
     attributes = {
         "POSITION": buffer.attribute(frame.positions(g.means), normalized=whole, bounds=True),
-        f"{SPLAT}:ROTATION": buffer.attribute(turns, normalized=True),
-        f"{SPLAT}:SCALE": buffer.attribute(scales, normalized=whole),
-        f"{SPLAT}:OPACITY": buffer.attribute(alphas, normalized=True),
-        f"{SPLAT}:SH_DEGREE_0_COEF_0": buffer.attribute(((dc.round() / levels - 0.5) / SH_C0).numpy().astype("<f4")),
+        f"{GAUSSIANS}:ROTATION": buffer.attribute(turns, normalized=True),
+        f"{GAUSSIANS}:SCALE": buffer.attribute(scales, normalized=whole),
+        f"{GAUSSIANS}:OPACITY": buffer.attribute(alphas, normalized=True),
+        f"{GAUSSIANS}:SH_DEGREE_0_COEF_0": buffer.attribute(
+            ((dc.round() / levels - 0.5) / SH_C0).numpy().astype("<f4")
+        ),
     }
     for i in range(3 if g.sh.shape[1] > 1 else 0):
         band = (g.sh[:, 1 + i] * levels / 2).round() / levels * 2
-        attributes[f"{SPLAT}:SH_DEGREE_1_COEF_{i}"] = buffer.attribute(band.numpy().astype("<f4"))
+        attributes[f"{GAUSSIANS}:SH_DEGREE_1_COEF_{i}"] = buffer.attribute(band.numpy().astype("<f4"))
     return attributes

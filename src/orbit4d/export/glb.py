@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from ..assets.glb_writer import pack_glb
+from ..assets.gltf_container import GAUSSIANS
 from ..errors import InputError
 from ..files import atomic_path
 from ..splat.gaussians import Gaussians
 from ..splat.turning import turned, world_from
 
-EXTENSION = "KHR_gaussian_splatting"
 DEGREES = ((0, 1), (1, 4), (4, 9), (9, 16))
 """Coefficients [first, last) of each degree of the spherical harmonics, in the order m = -l..l of glTF and of 3DGS."""
 _FLOAT, _USHORT, _ARRAY_BUFFER, _POINTS = 5126, 5123, 34962, 0
@@ -57,11 +57,11 @@ def write_glb(gaussians: Gaussians, path: str | Path, *, name: str = "orbit4d", 
     primitive = {
         "mode": _POINTS,
         "attributes": {semantic: i for i, semantic in enumerate(attributes)},
-        "extensions": {EXTENSION: splats},
+        "extensions": {GAUSSIANS: splats},
     }
     document = {
         "asset": {"version": "2.0", "generator": "orbit4d", **({"extras": extras} if extras else {})},
-        "extensionsUsed": [EXTENSION],
+        "extensionsUsed": [GAUSSIANS],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"name": name, "mesh": 0}],
@@ -85,13 +85,13 @@ def _attributes(g: Gaussians) -> dict[str, np.ndarray]:
     points = torch.cat([linear, opacity[:, None]], dim=1)
     floats = {
         "POSITION": g.means,
-        f"{EXTENSION}:ROTATION": quats[:, [1, 2, 3, 0]],
-        f"{EXTENSION}:SCALE": g.log_scales.exp(),
-        f"{EXTENSION}:OPACITY": opacity,
+        f"{GAUSSIANS}:ROTATION": quats[:, [1, 2, 3, 0]],
+        f"{GAUSSIANS}:SCALE": g.log_scales.exp(),
+        f"{GAUSSIANS}:OPACITY": opacity,
     }
     for degree, (first, last) in enumerate(DEGREES):
         for i in range(first, min(last, g.sh.shape[1])):
-            floats[f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{i - first}"] = g.sh[:, i]
+            floats[f"{GAUSSIANS}:SH_DEGREE_{degree}_COEF_{i - first}"] = g.sh[:, i]
     for semantic, values in floats.items():
         if not torch.isfinite(values).all():
             raise InputError(f"scene: {semantic.split(':')[-1].lower()} holds values that are not finite; fit it again")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ..assets.gltf_container import GAUSSIANS
 from ..errors import InputError
 from ..splat.gaussians import SH_C0, Gaussians
 from ..splat.hexplane import quaternion_multiply
@@ -27,7 +28,6 @@ MAX_RANK = 64
 MAX_FRAMES = 1024
 MAX_GAUSSIANS = 2_000_000
 MAX_BYTES = 2**30
-SPLAT = "KHR_gaussian_splatting"
 TARGETS = {"position": "POSITION"} | {name: f"_{name.upper()}" for name in ATTRIBUTES if name != "position"}
 UPRIGHT = [-math.sqrt(0.5), 0.0, 0.0, math.sqrt(0.5)]
 """Rotation xyzw of the node: our z up to glTF's y up."""
@@ -124,7 +124,7 @@ def _scene(document: dict, binary: bytes) -> CompactScene:
         raise ValueError(f"{n} Gaussians with {rank} targets in {len(binary)} bytes")
 
     def attribute(name: str, width: int) -> Tensor:
-        values = read_accessor(document, binary, attributes[f"{SPLAT}:{name}"], shape=(n, width), name=name)
+        values = read_accessor(document, binary, attributes[f"{GAUSSIANS}:{name}"], shape=(n, width), name=name)
         return torch.from_numpy(values)
 
     if numbers(node["rotation"], 4, name="rotation") != numbers(UPRIGHT, 4, name="rotation"):
@@ -134,7 +134,7 @@ def _scene(document: dict, binary: bytes) -> CompactScene:
     if size <= 0:
         raise ValueError("scale must be positive")
     local = read_accessor(document, binary, attributes["POSITION"], shape=(n, 3), name="POSITION")
-    degrees = range(3 if f"{SPLAT}:SH_DEGREE_1_COEF_0" in attributes else 0)
+    degrees = range(3 if f"{GAUSSIANS}:SH_DEGREE_1_COEF_0" in attributes else 0)
     sh = [attribute("SH_DEGREE_0_COEF_0", 3), *(attribute(f"SH_DEGREE_1_COEF_{i}", 3) for i in degrees)]
     first = Gaussians(
         means=torch.from_numpy(local) * size + torch.tensor([x, -z, y]),

@@ -17,7 +17,6 @@ from ..splat.gaussians import Gaussians
 from ..splat.turning import turned, world_from
 from .checked import check_count, checked
 
-EXTENSION = GAUSSIANS
 MAX_DRAWN = 10_000
 """Nodes and primitives of a scene: a node may be drawn many times over."""
 
@@ -31,13 +30,13 @@ def has_gaussians(path: str | Path) -> bool:
     file = Container(path)
     with _one_line(path):
         meshes = file.json.get("meshes", [])
-        if not any(EXTENSION in p.get("extensions", {}) for mesh in meshes for p in mesh["primitives"]):
+        if not any(GAUSSIANS in p.get("extensions", {}) for mesh in meshes for p in mesh["primitives"]):
             return False  # of meshes only their reader judges
         drawn = [primitive for primitive, _ in _drawn(file)]
-    found = any(EXTENSION in p.get("extensions", {}) for p in drawn)
-    if found and any(p.get("mode", 4) in TRIANGLE_MODES for p in drawn if EXTENSION not in p.get("extensions", {})):
+    found = any(GAUSSIANS in p.get("extensions", {}) for p in drawn)
+    if found and any(p.get("mode", 4) in TRIANGLE_MODES for p in drawn if GAUSSIANS not in p.get("extensions", {})):
         raise InputError(
-            f"{path}: holds both a mesh and Gaussians ({EXTENSION}); expected one of them, remove the other"
+            f"{path}: holds both a mesh and Gaussians ({GAUSSIANS}); expected one of them, remove the other"
         )
     return found
 
@@ -51,10 +50,10 @@ def read_glb(path: str | Path) -> Gaussians:
     path = Path(path)
     file = Container(path)
     with _one_line(path):
-        splats = [(p, matrix) for p, matrix in _drawn(file) if EXTENSION in p.get("extensions", {})]
+        splats = [(p, matrix) for p, matrix in _drawn(file) if GAUSSIANS in p.get("extensions", {})]
         if not splats:
             raise InputError(
-                f"{path}: expected Gaussians ({EXTENSION}), found none in its scene; draw a mesh with `orbit4d render`"
+                f"{path}: expected Gaussians ({GAUSSIANS}), found none in its scene; draw a mesh with `orbit4d render`"
             )
         check_count(sum(_count(file, p) for p, _ in splats), path=path)
         parts = [_placed(_primitive(file, p, path), matrix, path) for p, matrix in splats]
@@ -120,7 +119,7 @@ def _count(file: Container, primitive: dict) -> int:
 
 
 def _primitive(file: Container, primitive: dict, path: Path) -> Gaussians:
-    extension, attributes = primitive["extensions"][EXTENSION], primitive["attributes"]
+    extension, attributes = primitive["extensions"][GAUSSIANS], primitive["attributes"]
     if packed := sorted(name for name in extension.get("extensions", {}) if "compression" in name):
         raise InputError(
             f"{path}: its Gaussians are compressed ({packed[0]:.60}), which is not read; unpack them first "
@@ -133,20 +132,20 @@ def _primitive(file: Container, primitive: dict, path: Path) -> Gaussians:
     def read(name: str, width: int) -> np.ndarray:
         return file.accessor(attributes[name], width=width)
 
-    sh = [read(f"{EXTENSION}:SH_DEGREE_0_COEF_0", 3)]
+    sh = [read(f"{GAUSSIANS}:SH_DEGREE_0_COEF_0", 3)]
     for degree in (1, 2, 3):
-        names = [f"{EXTENSION}:SH_DEGREE_{degree}_COEF_{i}" for i in range(2 * degree + 1)]
+        names = [f"{GAUSSIANS}:SH_DEGREE_{degree}_COEF_{i}" for i in range(2 * degree + 1)]
         if names[0] not in attributes:
             break
         sh += [read(name, 3) for name in names]
-    scales, opacities = read(f"{EXTENSION}:SCALE", 3), read(f"{EXTENSION}:OPACITY", 1)[:, 0].astype(np.float64)
+    scales, opacities = read(f"{GAUSSIANS}:SCALE", 3), read(f"{GAUSSIANS}:OPACITY", 1)[:, 0].astype(np.float64)
     if bool((scales < 0).any()) or not bool(((opacities >= 0) & (opacities <= 1)).all()):
         raise InputError(f"{path}: expected scales of at least 0 and opacities from 0 to 1; export it again")
     with np.errstate(divide="ignore"):
         return checked(
             path=path,
             means=read("POSITION", 3),
-            quats=read(f"{EXTENSION}:ROTATION", 4)[:, [3, 0, 1, 2]],
+            quats=read(f"{GAUSSIANS}:ROTATION", 4)[:, [3, 0, 1, 2]],
             log_scales=np.log(scales),
             logit_opacities=np.log(opacities) - np.log1p(-opacities),
             sh=np.stack(sh, axis=1),
