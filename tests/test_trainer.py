@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from orbit4d.diffusion import train_denoiser as module
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
 from orbit4d.diffusion.batches import LatentSet, sample_batch
 from orbit4d.diffusion.denoiser import Denoiser
-from orbit4d.diffusion.machine import check_training, chosen_dtype
+from orbit4d.diffusion.machine import check_training, chosen_dtype, gathered_rng, restore_rng
 from orbit4d.diffusion.objective import losses, losses_at
 from orbit4d.diffusion.presets import PRESETS
 from orbit4d.diffusion.train_autoencoder import AutoencoderConfig, encode_training_set, train_autoencoder
@@ -128,6 +129,7 @@ def test_it_is_the_plain_loop_and_goes_on_from_its_checkpoints(latents, whole, t
 CHILD = """
 import json, sys, time
 from pathlib import Path
+from types import SimpleNamespace
 import torch
 from orbit4d.diffusion.denoiser import Denoiser
 from orbit4d.diffusion.train_denoiser import DenoiserConfig, DenoiserTask, train_denoiser
@@ -173,6 +175,20 @@ def test_a_killed_run_that_goes_on_is_the_run_that_was_not(latents, whole, tmp_p
     train_denoiser(latents, out, config=config(), model=network())
     assert_equal_runs(whole, out)
     assert losses_of(out) == losses_of(whole), "no line twice, and averages over the same steps"
+
+
+def test_the_second_process_gets_its_random_state_back(tmp_path: Path) -> None:
+    """The rows of what was gathered, straight and as a checkpoint holds them."""
+    second = SimpleNamespace(
+        num_processes=2, process_index=1, device=torch.device("cpu"), gather=lambda own: torch.cat([0 * own, own])
+    )
+    with torch.random.fork_rng(devices=[]):
+        states = gathered_rng(second)  # type: ignore[arg-type]
+        wanted = torch.rand(3)
+        torch.save(torch.stack(states), tmp_path / "rows.pt")
+        for rows in (states, list(torch.load(tmp_path / "rows.pt", weights_only=True))):
+            restore_rng(rows, second)  # type: ignore[arg-type]
+            assert torch.equal(torch.rand(3), wanted)
 
 
 def test_two_processes_train_as_one(latents, tmp_path):

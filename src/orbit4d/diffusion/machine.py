@@ -141,9 +141,10 @@ def gathered_rng(accelerator: Accelerator) -> list[Tensor]:
     if accelerator.num_processes == 1:
         return [state]
     gathered: Any = accelerator.gather(state.to(accelerator.device)[None])
-    return list(gathered.cpu())
+    return [row.clone() for row in gathered.cpu()]
 
 
 def restore_rng(states: list[Tensor], accelerator: Accelerator) -> None:
     if len(states) == accelerator.num_processes:
-        torch.set_rng_state(states[accelerator.process_index])
+        # A copy: torch 2.13 crashes on a view that does not begin its storage, as a row that was saved with others is.
+        torch.set_rng_state(states[accelerator.process_index].clone())
