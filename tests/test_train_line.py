@@ -167,14 +167,14 @@ def test_any_samples_are_trained_on(tmp_path, monkeypatch):
         line.train("tiny", out=tmp_path / "other", data=tmp_path / "small")
 
 
-def test_the_vocabulary_is_what_curation_keeps(tmp_path, monkeypatch):
+def test_the_vocabulary_is_what_curation_keeps(tmp_path):
     """Assets with names of their own: their wanted animations and the toys are kept, with the vocabulary's words."""
     write_toybox(tmp_path / "assets", count=2, seed=3)
     names = []
     for file in sorted((tmp_path / "assets").glob("*.glb")):
         names.append(f"own_{file.name}")
         file.rename(file.with_name(names[-1]))
-    monkeypatch.setattr(training_set, "NAMES", {names[0]: ["a thing", "a blue thing"]})
+    called = {names[0]: ["a thing", "a blue thing"]}
     out = tmp_path / "data"
     try:
         training_set.render_training_set(
@@ -183,6 +183,7 @@ def test_the_vocabulary_is_what_curation_keeps(tmp_path, monkeypatch):
             toy_folder=tmp_path / "toys",
             toy_count=1,
             plan=RenderPlan(frames=4, size=16, outputs=()),
+            names=called,
             workers=1,
         )
     except InputError as error:
@@ -190,7 +191,11 @@ def test_the_vocabulary_is_what_curation_keeps(tmp_path, monkeypatch):
             raise
         pytest.skip(str(error))
     damped = training_set.render_damped(
-        tmp_path / "damped", assets=tmp_path / "assets", amplitude=0.2, plan=RenderPlan(frames=4, size=16, outputs=())
+        tmp_path / "damped",
+        assets=tmp_path / "assets",
+        amplitude=0.2,
+        plan=RenderPlan(frames=4, size=16, outputs=()),
+        names=called,
     )
     (less,), (whole,) = (
         [sample for sample in open_samples(folder) if sample.meta["kind"] == "a thing"] for folder in (damped, out)

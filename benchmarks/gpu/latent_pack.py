@@ -150,7 +150,7 @@ def write_pack(
             poses, intrinsics = clip.meta["camera_to_world"], clip.meta["intrinsics"]
             name = cameras.setdefault(poses.numpy().tobytes() + intrinsics.numpy().tobytes(), str(len(cameras)))
             tensors |= {f"camera_to_world.{name}": poses, f"intrinsics.{name}": intrinsics}
-            wanted = ("kind", "motion_magnitude", "width", "height", "times", "static_time")
+            wanted = ("kind", "motion_magnitude", "damped", "width", "height", "times", "static_time")
             records.append(
                 {k: clip.meta[k] for k in wanted if k in clip.meta}
                 | {"key": clip.key, "captions": [names[c] for c in clip.captions], "cameras": name}

@@ -34,22 +34,22 @@ class BatchConfig:
     batch: int = 16
     frames: int = 7
     """Random frames of a clip in each sample, references included; the model itself takes any number."""
-    static_share: float = 0.2
+    static_share: float = 0.125
     """Share of each batch that are static orbits, with the temporal stream closed."""
-    main_orbit_share: float = 0.6
+    main_orbit_share: float = 0.7
     """Of the moving samples: drawn from the orbit the model is asked for; the rest are any (view, time) pairs."""
-    toy_share: float = 0.12
+    toy_share: float = 0.06
     drop_text: float = 0.1
-    drop_motion: float = 0.3
+    drop_motion: float = 0.15
     drop_all: float = 0.08
     """No condition at all: the null branch of guidance."""
-    image_share: float = 0.3
+    image_share: float = 0.2
     """One clean frame at time 0, half of them at view 0, the others anywhere; one in four at another time."""
-    several_share: float = 0.15
+    several_share: float = 0.1
     """Two to four clean frames at any pairs: what later orbits are given of the first."""
-    video_share: float = 0.1
+    video_share: float = 0.05
     """Two to five clean frames of one view at several times."""
-    static_3d_share: float = 0.15
+    static_3d_share: float = 0.2
     still_share: float = 0.05
     """Of the moving samples: time runs, nothing moves, and the motion condition is the least there is."""
     only: Only = "all"
@@ -137,7 +137,8 @@ class LatentSet:
         self.wide = {role: (roles == ROLES.index(role)).nonzero()[:, 0] for role in ("static", "video")}
         """Clips of which training is shown only static orbits, or only videos of one view; `toys` and `real` are the others."""
         counts = Counter(kinds)
-        self.weights = torch.tensor([counts[kind] ** -0.5 for kind in kinds])
+        self.weights = torch.tensor([counts[kind] ** -0.5 for kind in kinds]) * _motion_left(self.clips)
+        """How often clips are drawn: kinds with many of them less often each, damped ones as often as they move."""
         self.vocabulary = sorted(set(kinds) - {""})
         self.static_times = static_times
         self.times = torch.tensor(self.clips[0]["times"])
@@ -182,6 +183,17 @@ class LatentSet:
             for n, s in zip(self.index, self.still, strict=True)
         ]
         return float(torch.stack(values).mean())
+
+
+def _motion_left(clips: Sequence[dict]) -> Tensor:
+    """(n,) the amplitude that is left to each clip, in [0, 1]: sqrt(m / m of the clip that it is a damped one of), 1 for others."""
+    whole = {str(c.get("key")): float(c["motion_magnitude"]) for c in clips if not c.get("damped")}
+    left = torch.ones(len(clips))
+    for i, clip in enumerate(clips):
+        base = whole.get(str(clip.get("key")).rsplit("-d", 1)[0]) if clip.get("damped") else None
+        if base:
+            left[i] = min(max(float(clip["motion_magnitude"]) / base, 1e-3), 1.0) ** 0.5
+    return left
 
 
 def pipeline_record(latents: LatentSet) -> dict[str, Any]:
