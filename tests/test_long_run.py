@@ -44,8 +44,8 @@ CLIPS = [
 def test_the_main_motions_of_each_character_are_favoured() -> None:
     """In their order of preference, the liveliest clip of each; with the clips that are damped ones of them, and no toys."""
     latents: Any = SimpleNamespace(clips=[dict(c) for c in CLIPS], weights=torch.ones(len(CLIPS)))
-    assert long_run.main_clips(latents, 2) == {"fox_1", "fox_3"}
-    assert long_run.main_clips(latents, 4) == {"fox_1", "fox_2", "fox_3"}
+    assert long_run.main_clips(CLIPS, 2) == {"fox_1", "fox_3"}
+    assert long_run.main_clips(CLIPS, 4) == {"fox_1", "fox_2", "fox_3"}
     arguments = long_run.Arguments(latents=Path("l"), out=Path("o"), main_motions=2, main_weight=5)
     long_run.weighed(latents, arguments)
     assert latents.weights.tolist() == [1, 5, 1, 5, 1, 5, 5, 5, 1]

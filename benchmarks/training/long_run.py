@@ -12,6 +12,7 @@ the measurements.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -79,17 +80,17 @@ def main(a: Arguments) -> None:
 
 def weighed(latents: LatentSet, a: Arguments) -> LatentSet:
     """The set with the clips' weights changed in place."""
-    chosen = main_clips(latents, a.main_motions)
+    chosen = main_clips(latents.clips, a.main_motions)
     for i, clip in enumerate(latents.clips):
         if undamped(clip) in chosen:
             latents.weights[i] *= a.main_weight
     return latents
 
 
-def main_clips(latents: LatentSet, count: int) -> set[str]:
+def main_clips(clips: Iterable[dict], count: int) -> set[str]:
     """Keys of the `count` main motions of every character, the liveliest clip of each."""
     found: dict[tuple[str, str], dict] = {}
-    for clip in latents.clips:
+    for clip in clips:
         kind, caption = str(clip["kind"]), str(clip["captions"][0])
         motion = caption.removeprefix(kind).strip()
         if motion not in MAIN_MOTIONS or kind.startswith("toy ") or clip.get("damped"):
