@@ -1,9 +1,9 @@
 """How much of the motion a denoiser knows before it sees any of it.
 
-    python benchmarks/training/motion_share.py --latents RUN/latents --models src/orbit4d/weights/std4d-s RUN/denoiser --main-motions 4
+    python benchmarks/training/motion_share.py --latents RUN/latents --models src/orbit4d/weights/std4d-s RUN/denoiser
 
-One clip each of 16 characters, the front view at seven times, noise level t = 1: what the network makes of pure noise is the mean of
-what it thinks possible. Its change over time P (each frame minus the mean of the seven) beside the true one T, summed over clips:
+One clip each of 16 characters, the front view at seven times, noise level t = 1: what the network makes of pure noise is the mean
+of what it thinks possible. Its change over time P (each frame minus the mean of the seven) beside the true one T, over all clips:
 
     slope      <P, T> / <T, T>: the share of the motion that is there; 1 is all of it
     cosine     <P, T> / |P| |T|
@@ -86,7 +86,7 @@ def share(model: Denoiser, data: LatentSet, record: dict, *, static: bool) -> di
     times = torch.linspace(0, data.count - 1, FRAMES).long()
     view = torch.zeros(FRAMES, dtype=torch.long)
     both = true = made = wrong = spread = 0.0
-    for i, clip in enumerate(data.clips):
+    for i in range(len(data.clips)):
         truth = data.latents[data.index[i, view, times]].float()[None]
         c = conditions(data, i, view, times, record)
         if static:
