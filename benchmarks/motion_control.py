@@ -126,8 +126,7 @@ def run_prompt(
         found: dict = {"asset": asset_motion(scene, clip.cameras, clip.times)}
         seconds = {"sample": round(sampled - started, 1), "construct": round(time.monotonic() - sampled, 1)}
         if case["level"] != "floor":
-            asked = pipe.asked_magnitude(case["level"])
-            scene, matched = match_motion(scene, asked, cameras=clip.cameras, times=clip.times)
+            scene, matched = match_motion(scene, row["target_m"], cameras=clip.cameras, times=clip.times)
             found["matched"] = asset_motion(scene, clip.cameras, clip.times) | {"gain": round(matched.gain, 4)}
         draw_strip(scene, clip, pictures, case)
         rows.add(case | row | found | {"seconds": seconds})

@@ -9,8 +9,7 @@ import pytest
 
 from orbit4d.cli import main
 from orbit4d.data import vocabulary as vocabulary_module
-from orbit4d.data.training_set import ALL_NAMES
-from orbit4d.data.vocabulary import MORE_NAMES, NAMES, motion_words
+from orbit4d.data.vocabulary import ALL_NAMES, MORE_NAMES, NAMES, motion_words
 from orbit4d.diffusion.vocabulary import Vocabulary, nearest
 
 MOTIONS = {

@@ -19,9 +19,8 @@ from typing import Literal
 
 import torch
 import tyro
-from torch import nn
 
-from orbit4d.diffusion.batches import LatentSet
+from orbit4d.diffusion.batches import LatentSet, undamped_key
 from orbit4d.diffusion.hub import BUILT_IN
 from orbit4d.diffusion.presets import PRESETS
 from orbit4d.diffusion.train import started
@@ -73,8 +72,8 @@ def main(a: Arguments) -> None:
     torch.manual_seed(a.seed)
     model = started(PRESETS["s"]().make_denoiser, a.start)
     if a.only == "temporal":
-        for part in (model.spatial, model.lifts):
-            freeze(part)
+        model.spatial.requires_grad_(False)
+        model.lifts.requires_grad_(False)
     train_denoiser(latents, a.out, config=config, model=model, autoencoder=BUILT_IN / "autoencoder")
 
 
@@ -82,7 +81,7 @@ def weighed(latents: LatentSet, a: Arguments) -> LatentSet:
     """The set with the clips' weights changed in place."""
     chosen = main_clips(latents.clips, a.main_motions)
     for i, clip in enumerate(latents.clips):
-        if undamped(clip) in chosen:
+        if undamped_key(clip) in chosen:
             latents.weights[i] *= a.main_weight
     return latents
 
@@ -101,17 +100,6 @@ def main_clips(clips: Iterable[dict], count: int) -> set[str]:
     kinds = {kind for kind, _ in found}
     ordered = {kind: [m for m in MAIN_MOTIONS if (kind, m) in found][:count] for kind in kinds}
     return {str(found[kind, motion]["key"]) for kind, motions in ordered.items() for motion in motions}
-
-
-def undamped(clip: dict) -> str:
-    """The key of the clip that a damped one is of; its own otherwise."""
-    key = str(clip["key"])
-    return key.rsplit("-d", 1)[0] if clip.get("damped") else key
-
-
-def freeze(part: nn.Module) -> None:
-    for parameter in part.parameters():
-        parameter.requires_grad_(False)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ from typing import Annotated
 import torch
 import tyro
 from safetensors import SafetensorError
-from safetensors.torch import load, load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from orbit4d.diffusion.denoiser import Denoiser
-from orbit4d.diffusion.hub import BUILT_IN
+from orbit4d.diffusion.hub import BUILT_IN, load_complete
 from orbit4d.errors import InputError
 from orbit4d.files import atomic_folder, atomic_path, digest
 
@@ -87,7 +87,7 @@ def read(out: Path, *, file: Path = FILE) -> str:
         raise InputError(
             f"{file}: differences to weights {about['base']}, the package holds {base_digest()}; it is out of date"
         )
-    model = Denoiser.from_pretrained(BUILT_IN / "denoiser", low_cpu_mem_usage=False).float()
+    model = load_complete(Denoiser, BUILT_IN / "denoiser").float()
     base = model.state_dict()
     model.load_state_dict(
         {
@@ -115,10 +115,7 @@ def restored(rounded: Tensor, scale: Tensor) -> Tensor:
 
 
 def weights_of(folder: Path) -> dict[str, Tensor]:
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise InputError(f"{folder}: expected a denoiser's *.safetensors, found none")
-    return {name: value.float() for file in files for name, value in load_file(file).items()}
+    return load_complete(Denoiser, folder).float().state_dict()
 
 
 def base_digest() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from ..errors import InputError
 from ..files import atomic_path
 from .plan import RenderPlan
-from .vocabulary import HELD_OUT_ANIMATIONS, KAYKIT_ANIMATIONS, MORE_NAMES, NAMES, UNWANTED, motion_words
+from .vocabulary import HELD_OUT_ANIMATIONS, KAYKIT_ANIMATIONS, NAMES, UNWANTED, motion_words
 from .wordings import combine
 
 PLAN = RenderPlan(size=128, orbits=8, outputs=())
@@ -28,8 +28,6 @@ class Wording:
     captions: list[str]
     kind: str
 
-
-ALL_NAMES = NAMES | MORE_NAMES
 
 Chosen = dict[tuple[str, int], Wording]
 """(file name, animation) -> its wording, of the animations that are trained on."""

@@ -73,6 +73,8 @@ MORE_NAMES: dict[str, list[str]] = {
 }
 """The other assets of the training side: the preset `m` trains on them too, the recognition bench does not ask for them."""
 
+ALL_NAMES = NAMES | MORE_NAMES
+
 HELD_OUT_ANIMATIONS: dict[str, str] = {
     "q_animals_Deer.glb": "Attack_Kick",
     "q_animals_Wolf.glb": "Eating",

@@ -185,12 +185,18 @@ class LatentSet:
         return float(torch.stack(values).mean())
 
 
+def undamped_key(clip: dict) -> str:
+    """The key of the clip that a damped one (KEY-dN) is of; its own otherwise."""
+    key = str(clip.get("key"))
+    return key.rsplit("-d", 1)[0] if clip.get("damped") else key
+
+
 def _motion_left(clips: Sequence[dict]) -> Tensor:
     """(n,) the amplitude that is left to each clip, in [0, 1]: sqrt(m / m of the clip that it is a damped one of), 1 for others."""
     whole = {str(c.get("key")): float(c["motion_magnitude"]) for c in clips if not c.get("damped")}
     left = torch.ones(len(clips))
     for i, clip in enumerate(clips):
-        base = whole.get(str(clip.get("key")).rsplit("-d", 1)[0]) if clip.get("damped") else None
+        base = whole.get(undamped_key(clip)) if clip.get("damped") else None
         if base:
             left[i] = min(max(float(clip["motion_magnitude"]) / base, 1e-3), 1.0) ** 0.5
     return left

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ..data.plan import RenderPlan
-from ..data.training_set import ALL_NAMES, PLAN
-from ..data.vocabulary import NAMES
+from ..data.training_set import PLAN
+from ..data.vocabulary import ALL_NAMES, NAMES
 from .autoencoder import RGBAAutoencoder
 from .denoiser import Denoiser
 from .train_autoencoder import AutoencoderConfig

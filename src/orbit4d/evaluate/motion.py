@@ -63,14 +63,19 @@ def asset_motion(scene: Gaussians4D, cameras: Cameras, times: Tensor) -> dict:
     frames, still, object_ = (torch.cat(parts, dim=-1) for parts in zip(*shown, strict=True))
     found = still_drift(frames, still)
     return {
-        "m": float(motion_magnitude(_draw(moments, cameras), _draw([frozen] * t, cameras))),
-        "m_smoothed": float(motion_magnitude(_draw(smooth, cameras), _draw(smooth[:1] * t, cameras))),
+        "m": orbit_magnitude(moments, frozen, cameras),
+        "m_smoothed": orbit_magnitude(smooth, smooth[0], cameras),
         "still": {
             "drift": found["drift"],
             "flicker": found["flicker"],
             "of_object": round(float(still.sum() / object_.sum().clamp_min(1)), 4),
         },
     }
+
+
+def orbit_magnitude(moments: list[Gaussians], frozen: Gaussians, cameras: Cameras) -> float:
+    """`motion_magnitude` on white of an orbit: each moment from its camera against `frozen` from the same."""
+    return float(motion_magnitude(_draw(moments, cameras), _draw([frozen] * len(moments), cameras)))
 
 
 def smoothed(moments: list[Gaussians]) -> list[Gaussians]:

@@ -96,12 +96,9 @@ def match_motion(
 
 
 def _magnitude(scene: Gaussians4D, cameras: Cameras, times: Tensor) -> float:
-    from ..evaluate.evaluate import render_scene
-    from ..evaluate.metrics import motion_magnitude
+    from ..evaluate.motion import orbit_magnitude
 
-    moving, _ = render_scene(scene, cameras, times)
-    frozen, _ = render_scene(scene, cameras, torch.zeros_like(times))
-    return float(motion_magnitude(moving, frozen))
+    return orbit_magnitude(scene.sampled(times), scene.at(0.0).detach(), cameras)
 
 
 def _widen(field: STHexPlane | None, gain: float) -> None:
