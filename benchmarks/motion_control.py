@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -33,7 +34,7 @@ from shared import write_report
 from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.evaluate.metrics import motion_magnitude
-from orbit4d.evaluate.motion import asset_motion
+from orbit4d.evaluate.motion import asset_motion, scene_magnitude
 from orbit4d.splat.amount import match_motion
 from orbit4d.splat.fit import FitConfig, fit
 from orbit4d.splat.gaussians import Gaussians4D
@@ -126,7 +127,8 @@ def run_prompt(
         found: dict = {"asset": asset_motion(scene, clip.cameras, clip.times)}
         seconds = {"sample": round(sampled - started, 1), "construct": round(time.monotonic() - sampled, 1)}
         if case["level"] != "floor":
-            scene, matched = match_motion(scene, row["target_m"], cameras=clip.cameras, times=clip.times)
+            measured = partial(scene_magnitude, cameras=clip.cameras, times=clip.times)
+            scene, matched = match_motion(scene, row["target_m"], magnitude=measured)
             found["matched"] = asset_motion(scene, clip.cameras, clip.times) | {"gain": round(matched.gain, 4)}
         draw_strip(scene, clip, pictures, case)
         rows.add(case | row | found | {"seconds": seconds})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from splat_fixtures import object_at
 
 from orbit4d.cameras import Orbit
+from orbit4d.evaluate.motion import scene_magnitude
 from orbit4d.splat.amount import LARGEST_GAIN, amplified, can_be_amplified, match_motion
 from orbit4d.splat.deform import ControlNodes
 from orbit4d.splat.gaussians import Gaussians4D
@@ -76,10 +78,10 @@ def test_a_gain_widens_the_motion_around_the_anchor(kind: str, tmp_path: Path) -
 @pytest.mark.parametrize("share", [0.04, 0.3, 1.8])
 def test_the_asset_moves_as_much_as_was_asked_for(kind: str, share: float) -> None:
     scene, orbit = moving(kind), Orbit(frames=12)
-    cameras, times = orbit.cameras(64), orbit.times
-    _, before = match_motion(scene, 1.0, cameras=cameras, times=times)
-    matched, found = match_motion(scene, share * before.constructed, cameras=cameras, times=times)
-    _, again = match_motion(matched, found.asked, cameras=cameras, times=times)
+    magnitude = partial(scene_magnitude, cameras=orbit.cameras(64), times=orbit.times)
+    _, before = match_motion(scene, 1.0, magnitude=magnitude)
+    matched, found = match_motion(scene, share * before.constructed, magnitude=magnitude)
+    _, again = match_motion(matched, found.asked, magnitude=magnitude)
     assert again.constructed == pytest.approx(found.asked, rel=0.05)
     assert again.constructed == pytest.approx(found.reached, rel=1e-4)
     assert (found.gain < 1) == (share < 1)
@@ -87,16 +89,16 @@ def test_the_asset_moves_as_much_as_was_asked_for(kind: str, share: float) -> No
 
 def test_no_more_than_the_largest_gain_and_nothing_at_all() -> None:
     scene, orbit = moving("nodes"), Orbit(frames=12)
-    cameras, times = orbit.cameras(64), orbit.times
-    wild, found = match_motion(scene, 1.0, cameras=cameras, times=times)
+    magnitude = partial(scene_magnitude, cameras=orbit.cameras(64), times=orbit.times)
+    wild, found = match_motion(scene, 1.0, magnitude=magnitude)
     assert found.gain == LARGEST_GAIN
     assert found.constructed < found.reached < found.asked
     torch.testing.assert_close(wild.at(0.7).means, amplified(scene, LARGEST_GAIN).at(0.7).means)
-    still, found = match_motion(scene, 0.0, cameras=cameras, times=times)
+    still, found = match_motion(scene, 0.0, magnitude=magnitude)
     assert (found.gain, found.reached) == (0, 0)
     torch.testing.assert_close(still.at(0.7).means, scene.at(0.0).means)
     # What stands still cannot be widened, however much is asked for.
-    _, found = match_motion(still, 0.1, cameras=cameras, times=times)
+    _, found = match_motion(still, 0.1, magnitude=magnitude)
     assert (found.gain, found.reached) == (1, 0)
 
 

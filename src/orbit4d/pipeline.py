@@ -389,12 +389,13 @@ def _construct(
 
 def _match_motion(scene: Gaussians4D, clip: OrbitalClip, *, asked: float) -> tuple[Gaussians4D, MatchedMotion | None]:
     """The asset with the amount of motion that was asked for, as far as that goes, over the clip's first orbit."""
+    from .evaluate.motion import scene_magnitude
     from .splat.amount import can_be_amplified, match_motion
 
     if not can_be_amplified(scene):
         return scene, None
     first = list(range(len(clip.times.unique())))
-    return match_motion(scene, asked, cameras=clip.cameras[first], times=clip.times[first])
+    return match_motion(scene, asked, magnitude=lambda s: scene_magnitude(s, clip.cameras[first], clip.times[first]))
 
 
 def _write_asset(scene: Gaussians4D, clip: OrbitalClip, folder: Path, *, title: str) -> None:

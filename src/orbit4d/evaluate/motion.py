@@ -57,14 +57,13 @@ def asset_motion(scene: Gaussians4D, cameras: Cameras, times: Tensor) -> dict:
         raise ValueError(f"times must ascend and be as many as the cameras, 3 or more; got {tuple(times.shape)}")
     moments, t = scene.sampled(times), len(times)
     smooth = smoothed(moments)
-    frozen = scene.at(0.0).detach()
     views = cameras[[0, t // 4]]
     shown = [_fixed_view(moments, smooth, views[i : i + 1]) for i in range(2)]
     frames, still, object_ = (torch.cat(parts, dim=-1) for parts in zip(*shown, strict=True))
     found = still_drift(frames, still)
     return {
-        "m": orbit_magnitude(moments, frozen, cameras),
-        "m_smoothed": orbit_magnitude(smooth, smooth[0], cameras),
+        "m": _magnitude(moments, scene.at(0.0).detach(), cameras),
+        "m_smoothed": _magnitude(smooth, smooth[0], cameras),
         "still": {
             "drift": found["drift"],
             "flicker": found["flicker"],
@@ -73,9 +72,10 @@ def asset_motion(scene: Gaussians4D, cameras: Cameras, times: Tensor) -> dict:
     }
 
 
-def orbit_magnitude(moments: list[Gaussians], frozen: Gaussians, cameras: Cameras) -> float:
-    """`motion_magnitude` on white of an orbit: each moment from its camera against `frozen` from the same."""
-    return float(motion_magnitude(_draw(moments, cameras), _draw([frozen] * len(moments), cameras)))
+@torch.no_grad()
+def scene_magnitude(scene: Gaussians4D, cameras: Cameras, times: Tensor) -> float:
+    """`motion_magnitude` on white of one orbit, t cameras and times (t,) in [0, 1], against the same frozen at time 0."""
+    return _magnitude(scene.sampled(times), scene.at(0.0).detach(), cameras)
 
 
 def smoothed(moments: list[Gaussians]) -> list[Gaussians]:
@@ -93,6 +93,11 @@ def smoothed(moments: list[Gaussians]) -> list[Gaussians]:
         padded = torch.cat([values[1:2], values, values[-2:-1]])
         stacked[name] = low * padded[:-2] + middle * padded[1:-1] + high * padded[2:]
     return [Gaussians(**{name: values[i] for name, values in stacked.items()}) for i in range(len(moments))]
+
+
+def _magnitude(moments: list[Gaussians], frozen: Gaussians, cameras: Cameras) -> float:
+    """`motion_magnitude` on white: each moment from its camera against `frozen` from the same."""
+    return float(motion_magnitude(_draw(moments, cameras), _draw([frozen] * len(moments), cameras)))
 
 
 def _fixed_view(moments: list[Gaussians], smooth: list[Gaussians], camera: Cameras) -> tuple[Tensor, Tensor, Tensor]:

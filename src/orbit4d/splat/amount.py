@@ -11,12 +11,12 @@ was constructed; far above 1 limbs overshoot.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..cameras import Cameras
 from .deform import ControlNodes
 from .gaussians import Gaussians4D
 from .hexplane import STHexPlane
@@ -74,14 +74,14 @@ def can_be_amplified(scene: Gaussians4D) -> bool:
 
 @torch.no_grad()
 def match_motion(
-    scene: Gaussians4D, asked: float, *, cameras: Cameras, times: Tensor, largest_gain: float = LARGEST_GAIN
+    scene: Gaussians4D, asked: float, *, magnitude: Callable[[Gaussians4D], float], largest_gain: float = LARGEST_GAIN
 ) -> tuple[Gaussians4D, MatchedMotion]:
     """`scene` with the gain in [0, `largest_gain`] that brings its motion magnitude closest to `asked`, and what was found.
 
-    m is measured on the orbit of `cameras` and `times` (t,) against the same orbit frozen at time 0. It grows about as the square
-    of the gain; a few secant steps in logarithms find it. Raises ValueError where the motion has no anchor.
+    `magnitude` measures m of a scene (`evaluate.motion.scene_magnitude`). It grows about as the square of the gain; a few secant
+    steps in logarithms find it. Raises ValueError where the motion has no anchor.
     """
-    constructed = _magnitude(scene, cameras, times)
+    constructed = magnitude(scene)
     gain, reached = 1.0, constructed
     if asked <= 0 or constructed <= 0:
         gain, reached = (0.0, 0.0) if asked <= 0 else (1.0, constructed)
@@ -90,15 +90,9 @@ def match_motion(
             wanted = min(gain * (asked / reached) ** 0.5, largest_gain)
             if abs(wanted - gain) < 0.01 * gain:
                 break
-            gain, reached = wanted, max(_magnitude(amplified(scene, wanted), cameras, times), 1e-12)
+            gain, reached = wanted, max(magnitude(amplified(scene, wanted)), 1e-12)
     matched = amplified(scene, gain) if gain != 1 else scene
     return matched, MatchedMotion(asked=asked, constructed=constructed, reached=reached, gain=gain)
-
-
-def _magnitude(scene: Gaussians4D, cameras: Cameras, times: Tensor) -> float:
-    from ..evaluate.motion import orbit_magnitude
-
-    return orbit_magnitude(scene.sampled(times), scene.at(0.0).detach(), cameras)
 
 
 def _widen(field: STHexPlane | None, gain: float) -> None:
