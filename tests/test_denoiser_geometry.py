@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from orbit4d.cameras import Cameras, Orbit, look_at_origin
+from orbit4d.diffusion import layers
 from orbit4d.diffusion.denoiser import Conditions, Denoiser, token_rays
 from orbit4d.diffusion.geometry import camera_frames, ray_frames
 from orbit4d.diffusion.lift import Lift
@@ -219,3 +220,25 @@ def test_variants_save_and_load(tmp_path, batch):
 def test_unknown_encoding_is_refused():
     with pytest.raises(ValueError, match="relative"):
         Denoiser(**TINY, relative="epipolar")
+
+
+@pytest.mark.parametrize("keys", ["all", "some", "of each query"])
+def test_both_ways_of_attending_in_bf16_agree(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    n, heads, length, context, width = 3, 2, 64, 70, 24
+    q, k, v = (torch.randn(n, heads, m, width) for m in (length, context, context))
+    shape = {"all": None, "some": (n, 1, 1, context), "of each query": (n, 1, length, context)}[keys]
+    mask = None if shape is None else torch.rand(shape) < 0.5
+    exact = layers._attend(q, k, v, mask)  # fp32 takes the fused kernel
+    found = {}
+    for tiles in (False, True):
+        monkeypatch.setattr(layers, "TILES", tiles)
+        found[tiles] = layers._attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask)
+        assert found[tiles].dtype == torch.bfloat16
+        torch.testing.assert_close(found[tiles].float(), exact, atol=0.03, rtol=0.03)
+    assert not torch.equal(found[False], found[True])  # two kernels did run
+    learned = v.bfloat16().requires_grad_()
+    monkeypatch.setattr(layers, "TILES", True)
+    assert torch.equal(layers._attend(q.bfloat16(), k.bfloat16(), learned, mask), found[False])  # with a way back: plain
+    with torch.no_grad():
+        assert torch.equal(layers._attend(q.bfloat16(), k.bfloat16(), learned, mask), found[True])

@@ -111,12 +111,22 @@ def chosen_dtype(precision: Precision, device: torch.device) -> torch.dtype:
 @lru_cache(maxsize=1)
 def cpu_multiplies_bf16() -> bool:
     """Whether the CPU has instructions for bf16 products (AVX-512 BF16, AMX, or ARM's); without, bf16 is slower than fp32."""
+    return bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def cpu_multiplies_tiles() -> bool:
+    """Whether the CPU multiplies whole tiles of bf16 (AMX)."""
+    return "amx_bf16" in _cpu_flags()
+
+
+@lru_cache
+def _cpu_flags() -> frozenset[str]:
+    """As Linux names them; none elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return False
-    flags = {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split()}
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+        return frozenset()
+    return frozenset(flag for line in lines if line.startswith(("flags", "Features")) for flag in line.split())
 
 
 def moved(batch: Any, device: torch.device) -> Any:
