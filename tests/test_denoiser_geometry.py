@@ -239,6 +239,8 @@ def test_both_ways_of_attending_in_bf16_agree(keys: str, monkeypatch: pytest.Mon
     assert not torch.equal(found[False], found[True])  # two kernels did run
     learned = v.bfloat16().requires_grad_()
     monkeypatch.setattr(layers, "TILES", True)
-    assert torch.equal(layers._attend(q.bfloat16(), k.bfloat16(), learned, mask), found[False])  # with a way back: plain
+    assert torch.equal(
+        layers._attend(q.bfloat16(), k.bfloat16(), learned, mask), found[False]
+    )  # with a way back: plain
     with torch.no_grad():
         assert torch.equal(layers._attend(q.bfloat16(), k.bfloat16(), learned, mask), found[True])
