@@ -1,9 +1,9 @@
 """The built-in model's long training on a CPU: all of its motions, the main ones of every character most of the time.
 
-    python benchmarks/training/long_run.py --latents RUN/latents --out RUN/denoiser --start out/start --steps 8000
+    python benchmarks/training/long_run.py --latents RUN/latents --out RUN/denoiser --init out/start --steps 8000
     torchrun --nproc-per-node 2 benchmarks/training/long_run.py ...        # one process a core, each half of a batch
 
-RUN/latents is what `orbit4d train s --stage data` and `--stage latents` made with the package's autoencoder; `--start` a model's
+RUN/latents is what `orbit4d train s --stage data` and `--stage latents` made with the package's autoencoder; `--init` a model's
 folder (`snapshot.py read`). A killed run goes on from its checkpoint; the learning rate falls to zero over the last quarter.
 
 Motion is learned last, and clip by clip: by how often each was seen. Weights of clips are what decides it here; README.md has
@@ -37,7 +37,7 @@ MAIN_MOTIONS = (
 class Arguments:
     latents: Path
     out: Path
-    start: Path = BUILT_IN
+    init: Path = BUILT_IN
     """Weights to start from: a folder as `--weights` takes it."""
     steps: int = 8000
     lr: float = 6e-4
@@ -70,7 +70,7 @@ def main(a: Arguments) -> None:
         toy_share=0.04,
     )
     torch.manual_seed(a.seed)
-    model = started(PRESETS["s"]().make_denoiser, a.start)
+    model = started(PRESETS["s"]().make_denoiser, a.init)
     if a.only == "temporal":
         model.spatial.requires_grad_(False)
         model.lifts.requires_grad_(False)

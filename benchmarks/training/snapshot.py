@@ -5,7 +5,7 @@
 
 `write` puts a run's averaged weights into snapshot.safetensors.xz beside this script, so that a long run can go on from a clone, on
 another machine; optimiser states are not kept, the learning rate is warmed up again. `read` makes a model's folder of it (the
-package's autoencoder with it), which `long_run.py --start`, `orbit4d train --init` and `orbit4d generate --weights` take. Both
+package's autoencoder with it), which `long_run.py --init`, `orbit4d train --init` and `orbit4d generate --weights` take. Both
 name the weights that the differences are to; other weights in the package are refused.
 """
 
