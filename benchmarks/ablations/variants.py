@@ -53,6 +53,7 @@ VARIANTS = {
     "best": Variant(question="recipe", model=BEST, noise_shift=BOTH),
     "best, x0": Variant(question="recipe", model=BEST | {"prediction": "x0"}, noise_shift=BOTH),
     "best, v": Variant(question="recipe", model=BEST | {"prediction": "v"}, noise_shift=BOTH),
+    "best, four levels": Variant(question="noise", model=BEST, noise_shift=(0.8, 3.0, 3.0, 4.0), motion_weight=0.0),
     "best, AdamW": Variant(question="recipe", model=BEST, noise_shift=BOTH, muon=False),
     "best, learning rate 6e-3": Variant(question="recipe", model=BEST, noise_shift=BOTH, lr=6e-3),
     "best, no motion condition": Variant(question="streams", model=BEST, noise_shift=BOTH, motion_condition=False),
