@@ -1,18 +1,20 @@
-"""The sections of docs/results.md about what a user can steer: motion and guidance; see tables.py."""
+"""What docs/results.md and control.md show of what a user can steer, motion and guidance, and of consistency; see tables.py."""
 
 from __future__ import annotations
 
-import re
+import statistics
 
 from markdown_tables import table
 
 MEASURES = {
-    "matched_m": "m of the asset, matched to what was asked for",
+    "matched_m": "m of the matched asset",
     "matched_m_smoothed": "the same with smoothed paths",
-    "m": "m of the asset",
-    "m_smoothed": "m of the asset with smoothed paths",
+    "m": "m of the network's own asset",
+    "m_smoothed": "the same with smoothed paths",
     "clip_m": "m of the sampled clip",
 }
+LEVEL_HEAD = ["motion", "m of the quantile", "m, matched", "m, own", "m, own, smoothed", "m of the clip"]
+LEVEL_HEAD += ["drift of still parts", "flicker"]
 MODES = {"image": "image + prompt", "text": "prompt"}
 GUIDED = {"guidance": "guidance_scale", "3D-aware": "guidance_3d", "on motion": "guidance_motion"}
 FIGURES = {
@@ -25,6 +27,8 @@ FIGURES = {
 
 
 def motion_control(report: dict, reports: dict) -> str:
+    if not report["prompts"]:
+        return "## Motion control\n\nNo prompt was measured at two levels yet."
     s, still = report["settings"], report["still_parts"]
     ranks = [
         [title, _interval(report["spearman"][name], 3), f"{report['spearman'][name]['least']:.2f}"]
@@ -33,22 +37,25 @@ def motion_control(report: dict, reports: dict) -> str:
     columns = ("target_m", "matched_m", "m", "m_smoothed", "clip_m", "still_drift", "still_flicker")
     levels = [[f"{e['level']:.2f}", *(_number(e[c]) for c in columns)] for e in report["by_level"]]
     guided = ", ".join(f"{name} {s[key]:g}" for name, key in GUIDED.items())
-    floor = report["floor_of_median"]
     calibration = reports.get("motion_calibration")
     return f"""## Motion control
 
 {report["prompts"]} prompts x {len(report["levels"])} levels, m measured on the generated asset (`motion_control.py`,
 {s["steps"]} sampling steps, constructions of {s["fit_steps"]} steps, {guided};
-[control.md](control.md) says how it is measured). Spearman's correlation of requested and measured motion, mean over prompts
-with its 95 % interval, and the prompt with the least:
+[control.md](control.md) says how it is measured). The *matched asset* is what `orbit4d generate --motion` gives: its motion
+multiplied, by {_number(report["gain"])} in the median, to come to what was asked for. The *network's own asset* is what it was
+before that, the *sampled clip* what it was constructed from. Spearman's correlation of requested and measured motion, mean over
+prompts with its 95 % interval, and the prompt with the least:
 
 {table(["ranked", "mean", "least"], ranks)}
 
-At level 0 the asset has {_share(report["m_at_0_of_median"])} of the median m of its prompt; an asset of the static orbit
-with running times, {_share(floor)}. Parts that stand still ({_share(still["of_object"])} of the object): drift
-{_number(still["drift"])}, flicker {_number(still["flicker"])}. Medians a level:
+At level 0 a matched asset has {_share(report["matched_m_at_0_of_median"])} of the median m of its prompt's matched assets, the
+network's own {_share(report["m_at_0_of_median"])} of the median of its own; an asset of the static orbit with running times,
+{_share(report["floor_of_median"])} of that. Parts of the network's own assets that stand still
+({_share(still["of_object"])} of the object): drift {_number(still["drift"])}, flicker {_number(still["flicker"])}. Medians a
+level:
 
-{table(["motion", "m of the quantile", "m matched", "m", "m smoothed", "m of the clip", "drift of still parts", "flicker"], levels)}
+{table(LEVEL_HEAD, levels)}
 {_calibration(calibration) if calibration else ""}"""
 
 
@@ -98,7 +105,7 @@ def consistency(report: dict, reports: dict) -> str:
             if "view" in found:
                 view, warp = found["view"], found["time"]["clip_by_scene_motion"]["mean_absolute"]
                 scores = f"{view['held_out_foreground_psnr']:.1f} / {view['fitted_foreground_psnr']:.1f}"
-                rows.append([name, clip, scores, f"{warp:.3f}"])
+                rows.append([name, clip, scores, "-" if warp is None else f"{warp:.3f}"])
     return f"""## Consistency of clips
 
 How well a clip agrees with itself (`consistency.py`, {report["size"]} pixels, {report["steps"]} steps, one seed;
@@ -108,13 +115,16 @@ is left when each frame is warped onto the next along the scene's motion.
 {table(["object", "clip", "held-out / fitted foreground dB", "warp error"], rows)}{_samples(report)}"""
 
 
+SAMPLED = ("true orbit", "by prompt", "by image + prompt")
+
+
 def _samples(report: dict) -> str:
     if not report.get("samples"):
         return ""
     rows = []
     for s in report["samples"]:
         rows.append([s["prompt"], "the true flow", "-", "-", _number(s["true_flow"]["mean_absolute"]), "-"])
-        for name in ("true orbit", "by prompt", "by image + prompt"):
+        for name in SAMPLED:
             view, static, warp = s[name]["view"], s[name]["static_view"], s[name]["time"]["clip_by_scene_motion"]
             scores = [
                 f"{v['held_out_foreground_psnr']:.1f} / {v['fitted_foreground_psnr']:.1f}" for v in (view, static)
@@ -137,30 +147,39 @@ least there is:
 {table(head, rows)}"""
 
 
-def with_headlines(text: str, reports: dict) -> str:
-    """A page with its places `<!-- figures: NAME -->` ... `<!-- end -->` filled from the reports of those names.
-
-    Places of reports that are not there say so.
-    """
-
-    def filled(match: re.Match) -> str:
-        name = match.group(1)
-        headline = HEADLINES[name](reports[name]) if name in reports else ""
-        return f"<!-- figures: {name} -->\n{headline or 'Not measured yet.'}\n<!-- end -->"
-
-    return re.sub(r"<!-- figures: (\w+) -->\n.*?\n<!-- end -->", filled, text, flags=re.DOTALL)
-
-
-def _motion_headline(report: dict) -> str:
+def _motion_headline(report: dict, reports: dict) -> str:
+    if not report["prompts"]:
+        return ""
     s = report["spearman"]
-    m, smoothed, clip = (_interval(s[name], 3) for name in MEASURES)
-    lowest, floor = _share(report["m_at_0_of_median"]), _share(report["floor_of_median"])
-    drift = _number(report["still_parts"]["drift"])
-    return f"""**Measured**: mean Spearman {m} over {report["prompts"]} prompts, {smoothed} with smoothed paths, {clip} of sampled
-clips; at level 0 {lowest} of the median m, the noise floor {floor}; still parts drift by {drift}."""
+    rows = [
+        [title, _interval(s[m], 2), _interval(s[smoothed], 2) if smoothed else "", _share(report.get(at_0))]
+        for title, m, smoothed, at_0 in ASSETS
+    ]
+    head = ["", "Spearman", "with smoothed paths", "m at level 0, of the median"]
+    floor, drift = _share(report["floor_of_median"]), _number(report["still_parts"]["drift"])
+    return f"""**Measured** on {report["prompts"]} prompts: Spearman's correlation of requested and measured motion, with its 95 %
+interval:
+
+{table(head, rows)}
+
+Noise floor: {floor} of the median m of the network's own assets; their still parts drift by {drift}. Motion was multiplied by
+{_number(report["gain"])} (median) to match what was asked for."""
 
 
-def _calibration_headline(report: dict) -> str:
+ASSETS = (
+    (
+        "the matched asset, as `generate --motion` gives it",
+        "matched_m",
+        "matched_m_smoothed",
+        "matched_m_at_0_of_median",
+    ),
+    ("the network's own asset", "m", "m_smoothed", "m_at_0_of_median"),
+    ("the sampled clip", "clip_m", "", ""),
+)
+"""What m is measured on, and the names of its figures in the report."""
+
+
+def _calibration_headline(report: dict, reports: dict) -> str:
     rows = [
         f"{e['steps']} steps: Spearman with the true m {e['spearman']:.2f}, m / true m {e['ratio_to_truth'][1]:.2f} (median)"
         for e in report["by_steps"]
@@ -168,7 +187,7 @@ def _calibration_headline(report: dict) -> str:
     return f"**Measured** on {report['by_steps'][0]['clips']} true clips. " + "; ".join(rows) + "."
 
 
-def _knobs_headline(report: dict) -> str:
+def _knobs_headline(report: dict, reports: dict) -> str:
     rows = [
         [
             e["variant"],
@@ -182,7 +201,7 @@ def _knobs_headline(report: dict) -> str:
     return table(["variant", "prompts", "Spearman of the clip's m", "spread of log m", "asked for"], rows)
 
 
-def _guidance_headline(report: dict) -> str:
+def _guidance_headline(report: dict, reports: dict) -> str:
     columns = ["foreground_psnr", "held_out_foreground_psnr", "warp_error", "m_of_truth"]
     rows = [
         [MODES.get(e["mode"], ""), e["variant"], *(_interval(e["over_none"].get(c), 3) for c in columns)]
@@ -192,7 +211,25 @@ def _guidance_headline(report: dict) -> str:
     return "Gains over no guidance:\n\n" + table(["given", "guidance", *(FIGURES[c] for c in columns)], rows)
 
 
-def _ladder_headline(report: dict) -> str:
+def _consistency_headline(report: dict, reports: dict) -> str:
+    """Means over the known animations; nothing where no clip of the model was measured."""
+    samples = report.get("samples")
+    if not samples:
+        return ""
+    rows = []
+    for name in SAMPLED:
+        held = statistics.mean(s[name]["view"]["held_out_foreground_psnr"] for s in samples)
+        fitted = statistics.mean(s[name]["view"]["fitted_foreground_psnr"] for s in samples)
+        warps = [s[name]["time"]["clip_by_scene_motion"]["mean_absolute"] for s in samples]
+        known = [w for w in warps if w is not None]
+        rows.append([name, f"{held:.1f} / {fitted:.1f}", _number(statistics.mean(known) if known else None)])
+    true = [w for s in samples if (w := s["true_flow"]["mean_absolute"]) is not None]
+    rows.insert(0, ["true orbit, by the true flow", "-", _number(statistics.mean(true) if true else None)])
+    head = ["clip", "held-out / fitted foreground dB", "warp error"]
+    return f"Means over {len(samples)} animations, one seed:\n\n" + table(head, rows)
+
+
+def _ladder_headline(report: dict, reports: dict) -> str:
     if "mean" not in report:  # of an older version, without K
         return ""
     views = report["views"]
@@ -206,6 +243,7 @@ HEADLINES = {
     "motion_calibration": _calibration_headline,
     "motion_knobs": _knobs_headline,
     "guidance": _guidance_headline,
+    "consistency": _consistency_headline,
     "oracle_ladder": _ladder_headline,
 }
 

@@ -4,17 +4,21 @@
 
 Each source is constructed from its moving and its static orbit, 128 pixels: without features; with the spatial maps z_s, the
 temporal maps z_t, or both, of one pass of the denoiser over the clip's own latents; and with noise in their place, which
-tells what more inputs alone are worth. Scored at 500, 1,000, 2,000 steps and at the end, on frames that nothing was fitted to:
+tells what more inputs alone are worth. Scored every 500 steps and at the end, on frames that nothing was fitted to:
 
     rendered    the assets of construction.py, four cameras 15 degrees above the orbit, all 24 times
     elk         the published sample's front view
     generated   prompts: every fourth frame of the sampled orbit is held out
+
+Besides the scores: after how many steps a construction scores, in foreground PSNR, what the one without features scores at its end
+(`steps_needed`). Seeds of a source are averaged first; intervals are over sources, and over its seeds where a kind has one source.
 
 A finished (source, features, seed) is a line of ROWS and is not done again. `--weights` takes another model than the built-in one.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -32,6 +36,7 @@ from orbit4d.clip import OrbitalClip, SpatioTemporalFeatures, load_clip
 from orbit4d.diffusion.autoencoder import premultiply
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.diffusion.sampling import make_branch
+from orbit4d.evaluate.resampling import bootstrap_interval
 from orbit4d.splat.fit import FitConfig, fit
 from orbit4d.splat.gaussians import Gaussians4D
 
@@ -53,7 +58,7 @@ class Arguments:
     given: tuple[Given, ...] = get_args(Given)
     seeds: tuple[int, ...] = (0,)
     steps: int = 2500
-    at: tuple[int, ...] = (500, 1000, 2000)
+    at: tuple[int, ...] = (500, 1000, 1500, 2000)
     """Steps after which it is scored, besides the last."""
     weights: str | None = None
     sampling_steps: int = 12
@@ -95,10 +100,10 @@ def main(a: Arguments) -> None:
         "benchmark": "construction with and without transferred features",
         "weights": pipe.weights_hash,
         "threads": torch.get_num_threads(),
-        "mean": means(found),
-        "rows": found,
+        "steps": a.steps,
+        "seeds": list(a.seeds),
     }
-    write_report(a.out, report)
+    write_report(a.out, report | summary(found) | {"rows": found})
 
 
 def sources(a: Arguments, pipe: Orbit4DPipeline) -> dict[str, Callable[[], Source]]:
@@ -172,29 +177,106 @@ def held_out(scene: Gaussians4D, source: Source) -> dict[str, float]:
     return {k: round(statistics.mean(s[k] for s in each), 3) for k in ("whole_psnr", "foreground_psnr", "ssim")}
 
 
-def means(rows: list[dict]) -> dict[str, dict[str, dict[str, float]]]:
-    """Kind of source -> features -> step -> foreground PSNR, and the paired gain over no features."""
-    kinds = {"generated": [], "rendered": []}
-    for r in rows:
-        kinds["generated" if r["source"].startswith("generated") else "rendered"].append(r)
-    found: dict[str, dict[str, dict[str, float]]] = {}
-    for kind, mine in kinds.items():
-        base = {(r["source"], r["seed"]): r["scores"] for r in mine if r["given"] == "none"}
+Curve = dict[str, float]
+"""Steps ("500", ..., "end") -> foreground PSNR on the held-out frames."""
+
+
+def summary(rows: list[dict]) -> dict[str, Any]:
+    """Each source with each features (`cases`), and means and gains over the sources of a kind (`means`)."""
+    cases = []
+    for source in dict.fromkeys(r["source"] for r in rows):
+        mine = [r for r in rows if r["source"] == source]
+        none = averaged([curve(r) for r in mine if r["given"] == "none"])
         for given in dict.fromkeys(r["given"] for r in mine):
             these = [r for r in mine if r["given"] == given]
-            entry: dict[str, float] = {}
-            for step in these[0]["scores"]:
-                values = [r["scores"][step]["foreground_psnr"] for r in these]
-                entry[step] = round(statistics.mean(values), 3)
-                pairs = [
-                    r["scores"][step]["foreground_psnr"] - base[key][step]["foreground_psnr"]
-                    for r in these
-                    if (key := (r["source"], r["seed"])) in base
-                ]
-                if given != "none" and pairs:
-                    entry[f"gain {step}"] = round(statistics.mean(pairs), 3)
-            found.setdefault(kind, {})[given] = entry
+            found = averaged([curve(r) for r in these])
+            total = these[0]["steps"]
+            cases.append(
+                {
+                    "kind": kind_of(source),
+                    "source": source,
+                    "given": given,
+                    "seeds": [r["seed"] for r in these],
+                    "foreground_psnr": {step: round(value, 3) for step, value in found.items()},
+                    "iterations": steps_needed(found, none["end"], total=total) if none else None,
+                    "gains": {} if given == "none" else gains(these, [r for r in mine if r["given"] == "none"]),
+                }
+            )
+    return {"means": means(cases), "cases": cases}
+
+
+def kind_of(source: str) -> str:
+    return "elk" if source == "elk" else "generated" if source.startswith("generated") else "rendered"
+
+
+def curve(row: dict) -> Curve:
+    return {step: s["foreground_psnr"] for step, s in row["scores"].items()}
+
+
+def averaged(curves: list[Curve]) -> Curve:
+    """The mean of curves, at the steps that all have."""
+    shared = [step for step in curves[0] if all(step in c for c in curves)] if curves else []
+    return {step: statistics.mean(c[step] for c in curves) for step in shared}
+
+
+def steps_needed(found: Curve, target: float, *, total: int) -> float | None:
+    """After how many steps the curve first reaches `target`, by straight lines between the steps that were scored.
+
+    None where it never does. The first scored step where it is reached there already: earlier ones are not known.
+    """
+    before: tuple[int, float] | None = None
+    for step, value in sorted((total if s == "end" else int(s), v) for s, v in found.items()):
+        if value >= target:
+            if before is None:
+                return float(step)
+            return round(before[0] + (step - before[0]) * (target - before[1]) / (value - before[1]), 1)
+        before = step, value
+    return None
+
+
+def gains(these: list[dict], none: list[dict]) -> dict[str, list[float]]:
+    """Step -> foreground PSNR over no features, one value a seed that has both."""
+    base = {r["seed"]: curve(r) for r in none}
+    found: dict[str, list[float]] = {}
+    for r in these:
+        for step, value in curve(r).items():
+            if step in base.get(r["seed"], {}):
+                found.setdefault(step, []).append(round(value - base[r["seed"]][step], 3))
     return found
+
+
+def means(cases: list[dict]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Kind of source -> features -> foreground PSNR and gain by step, and the median number of iterations needed."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for kind in dict.fromkeys(c["kind"] for c in cases):
+        for given in dict.fromkeys(c["given"] for c in cases if c["kind"] == kind):
+            these = [c for c in cases if (c["kind"], c["given"]) == (kind, given)]
+            psnr = averaged([c["foreground_psnr"] for c in these])
+            found.setdefault(kind, {})[given] = {
+                "sources": [c["source"] for c in these],
+                "foreground_psnr": {step: round(value, 3) for step, value in psnr.items()},
+                "gain": {step: bootstrap_interval(independent(these, step)) for step in psnr if paired(these, step)},
+                "iterations": middle([c["iterations"] for c in these]),
+            }
+    return found
+
+
+def paired(cases: list[dict], step: str) -> bool:
+    return all(step in c["gains"] for c in cases)
+
+
+def independent(cases: list[dict], step: str) -> list[float]:
+    """Gains of which an interval may be made: one a source, its seeds averaged; of a single source, one a seed."""
+    if len(cases) == 1:
+        return cases[0]["gains"][step]
+    return [statistics.mean(c["gains"][step]) for c in cases]
+
+
+def middle(needed: list[float | None]) -> dict[str, float | int | None]:
+    """The median, where a source that never reached its target counts as more than any number; None where that is the median."""
+    reached = [n for n in needed if n is not None]
+    median = statistics.median(sorted(reached) + [math.inf] * (len(needed) - len(reached)))
+    return {"median": None if math.isinf(median) else median, "reached": len(reached), "cases": len(needed)}
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ SETTINGS = ("weights", "seed", "steps", "guidance_scale", "guidance_3d", "guidan
 CASE = ("prompt", "level", *SETTINGS)
 """What tells one row from another."""
 MEASURES = ("matched_m", "matched_m_smoothed", "m", "m_smoothed", "clip_m")
+SHARES = ("m_at_0_of_median", "matched_m_at_0_of_median", "floor_of_median")
+"""At level 0, as a share of the prompt's median over its levels: m of the network's own asset, of the matched one (of the median
+of matched ones), and the noise floor's m (of the median of the network's own)."""
 SHOWN = (0, 4, 8, 12, 16, 20)
 
 
@@ -30,22 +33,24 @@ def summary(rows: list[Row]) -> dict:
         if len(levels) < 2:
             continue
         asked = [r["level"] for r in levels]
-        middle = statistics.median(r["asset"]["m"] for r in levels)
         floor = next((r for r in rows if (r["prompt"], r["seed"], r["level"]) == (prompt, seed, "floor")), None)
+        lowest = next((r for r in levels if r["level"] == 0), None)
         entry = {"prompt": prompt, "seed": seed, "levels": len(levels)}
         entry["spearman"] = {name: round(spearman(asked, [_figure(r, name) for r in levels]), 4) for name in MEASURES}
-        lowest = next((r for r in levels if r["level"] == 0), None)
-        entry["m_at_0_of_median"] = None if lowest is None or middle == 0 else round(lowest["asset"]["m"] / middle, 4)
-        entry["floor_of_median"] = None if floor is None or middle == 0 else round(floor["asset"]["m"] / middle, 4)
-        entry["m"] = [round(r["asset"]["m"], 6) for r in levels]
+        entry |= {
+            "m_at_0_of_median": _of_median(lowest, levels, "m"),
+            "matched_m_at_0_of_median": _of_median(lowest, levels, "matched_m"),
+            "floor_of_median": _of_median(floor, levels, "m"),
+            "m": [round(r["asset"]["m"], 6) for r in levels],
+            "matched_m": [round(r["matched"]["m"], 6) for r in levels],
+        }
         cases.append(entry)
     if not cases:
         return {"prompts": 0}
     return {
         "prompts": len({c["prompt"] for c in cases}),
         "spearman": {name: _mean_with_interval(cases, name) for name in MEASURES},
-        "m_at_0_of_median": _median([c["m_at_0_of_median"] for c in cases]),
-        "floor_of_median": _median([c["floor_of_median"] for c in cases]),
+        **{name: _median([c[name] for c in cases]) for name in SHARES},
         "by_level": _by_level(rows),
         "still_parts": {
             name: _median([r["asset"]["still"][name] for r in rows if r["level"] != "floor"])
@@ -96,10 +101,13 @@ def draw_strip(scene: Gaussians4D, clip: OrbitalClip, folder: Path, row: Row) ->
 
 
 def sheet(rows: list[Row], folder: Path, path: Path, *, prompts: int = 4) -> None:
-    """The first prompts side by side: rows are levels, columns moments."""
+    """The first prompts' matched assets side by side: rows are levels, columns moments."""
     groups = list(_by_prompt(rows).items())[:prompts]
     columns = [
-        (prompt, [(f"motion {r['level']:.2f}   m {r['asset']['m']:.4f}", strip_path(folder, _case(r))) for r in levels])
+        (
+            prompt,
+            [(f"motion {r['level']:.2f}   m {r['matched']['m']:.4f}", strip_path(folder, _case(r))) for r in levels],
+        )
         for (prompt, _), levels in groups
     ]
     save_sheet(columns, path)
@@ -134,6 +142,12 @@ def _figure(row: Row, name: str) -> float:
     if name == "clip_m":
         return row["clip_m"]
     return row["matched"][name.removeprefix("matched_")] if name.startswith("matched_") else row["asset"][name]
+
+
+def _of_median(row: Row | None, levels: list[Row], name: str) -> float | None:
+    """The row's figure `name` as a share of the median of the levels'; None without a row or where nothing moves."""
+    middle = statistics.median(_figure(r, name) for r in levels)
+    return None if row is None or middle == 0 else round(_figure(row, name) / middle, 4)
 
 
 def _mean_with_interval(cases: list[dict], name: str) -> dict:

@@ -1,42 +1,108 @@
-"""Write docs/results.md from benchmarks/results/*.json, and the figures in docs/control.md: none is typed by hand.
+"""Write docs/results.md from benchmarks/results/*.json, and the figures in the other pages of docs/: none is typed by hand.
 
-python benchmarks/tables.py --out docs/results.md --control docs/control.md
+    python benchmarks/tables.py --out docs/results.md --docs docs
+
+A page shows a headline between two lines, `<!-- figures: NAME -->` and `<!-- end -->`; what stands between them is replaced.
+NAME is one of HEADLINES. A page without such a place is not written.
+
+Another benchmark joins by a line in SECTIONS (report -> section of results.md), in HEADLINES (place -> text) or in both, each a
+function of its own report and of all reports.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import control_tables
+import model_tables
+import orster_tables
 import tyro
-from control_tables import consistency, guidance, motion_control, with_headlines
+from control_tables import consistency, guidance, motion_control
 from data_tables import blender, curation, data_engine, hostile, toybox
 from markdown_tables import table
-from model_tables import denoiser_ablations, image_to_4d, orbits, recognition, schedulers, training_speed
+from model_tables import (
+    contact_sheet,
+    denoiser_ablations,
+    features,
+    image_to_4d,
+    orbits,
+    recognition,
+    schedulers,
+    training_speed,
+)
 from web_tables import compact, compact_elsewhere, export_readers, playback
 
+from orbit4d.errors import InputError
 from orbit4d.files import atomic_path
 
+Text = Callable[[dict, dict], str]
+"""(report of a benchmark, all reports by name) -> Markdown."""
 RESULTS = Path(__file__).parent / "results"
 
 
 @dataclass(kw_only=True)
 class Arguments:
     out: Path = Path("docs/results.md")
-    control: Path | None = Path("docs/control.md")
-    """Page whose places `<!-- figures: NAME -->` ... `<!-- end -->` are filled; None for none."""
+    docs: Path | None = Path("docs")
+    """Folder of pages whose places are filled; None for none."""
     results: Path = RESULTS
 
 
 def main(arguments: Arguments) -> None:
     reports = read_reports(arguments.results)
-    pages = {arguments.out: page(reports)}
-    if arguments.control is not None:
-        pages[arguments.control] = with_headlines(arguments.control.read_text(), reports)
-    for path, text in pages.items():
-        with atomic_path(path) as temporary:
-            temporary.write_text(text)
+    write(arguments.out, page(reports))
+    for path in sorted(arguments.docs.glob("*.md")) if arguments.docs is not None else []:
+        if path.resolve() != arguments.out.resolve():
+            fill(path, reports)
+
+
+def fill(path: Path, reports: dict[str, dict]) -> None:
+    """Fill the places of a page. It is written only if that changes it, and its line ends stay."""
+    text = path.read_bytes().decode()
+    try:
+        filled = with_headlines(text, reports)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    for name in PLACE.findall(text):
+        if name not in HEADLINES:
+            print(f"{path}: no figures are called {name!r}; the place was left as it is")
+    if filled != text:
+        write(path, filled)
+
+
+def write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(text.encode())
+
+
+PLACE = re.compile(r"^<!-- figures: (\w+) -->\n(?:(?!<!-- figures: ).*\n)*?<!-- end -->$", re.MULTILINE)
+NOT_MEASURED = "Not measured yet."
+
+
+def with_headlines(text: str, reports: dict[str, dict]) -> str:
+    """A page with its places filled from the reports of their names; a place without a report says so.
+
+    Places whose names are not in HEADLINES stay as they are. Raises InputError where a place has no end.
+    """
+
+    def filled(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in HEADLINES:
+            return match.group(0)
+        report = reports.get(REPORT_OF.get(name, name))
+        headline = HEADLINES[name](report, reports) if report is not None else ""
+        return f"<!-- figures: {name} -->\n{headline or NOT_MEASURED}\n<!-- end -->"
+
+    begun, whole = len(re.findall("^<!-- figures: ", text, re.MULTILINE)), len(PLACE.findall(text))
+    if begun != whole:
+        raise InputError(
+            f"expected lines `<!-- figures: NAME -->` and `<!-- end -->` in pairs, got {begun} places, {whole} whole"
+        )
+    return PLACE.sub(filled, text)
 
 
 def read_reports(folder: Path) -> dict[str, dict]:
@@ -211,7 +277,7 @@ One camera, forward and backward, in milliseconds ({report["instruction_set"]}, 
 {table(["Gaussians", "side", "forward + backward", "forward", "gain of a second thread"], rows)}"""
 
 
-SECTIONS = {
+SECTIONS: dict[str, Text] = {
     "elk": elk,
     "construction": construction,
     "ablations": ablations,
@@ -221,8 +287,13 @@ SECTIONS = {
     "image_to_4d": image_to_4d,
     "motion_control": motion_control,
     "guidance": guidance,
+    "contact_sheet": contact_sheet,
     "schedulers": schedulers,
     "orbits": orbits,
+    "features": features,
+    "orster": orster_tables.orster,
+    "orster_costs": orster_tables.orster_costs,
+    "orster_pilot": orster_tables.orster_pilot,
     "generate": generated,
     "autoencoder": autoencoder,
     "denoiser_ablations": denoiser_ablations,
@@ -239,6 +310,11 @@ SECTIONS = {
     "export_readers": export_readers,
     "kernels": kernels,
 }
+"""Name of a report -> its section, in the order of results.md."""
+HEADLINES: dict[str, Text] = control_tables.HEADLINES | model_tables.HEADLINES | orster_tables.HEADLINES
+"""Name of a place -> what is put there."""
+REPORT_OF: dict[str, str] = {}
+"""Name of a place -> the report it is made of, where that has another name."""
 
 
 if __name__ == "__main__":

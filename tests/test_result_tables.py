@@ -19,10 +19,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 import control_tables
 import guidance
 import oracle_ladder
+import orbits
 import tables
+from motion_calibration import summary as calibrated
 from motion_pages import CASE as MOTION_CASE
 from motion_pages import summary
 from strips import save_sheet, save_strip, strip_path
+
+from orbit4d.errors import InputError
+
+PAGES = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
 
 
 def guided(variant: str, seed: int, psnr: float | None, *, mode: str = "image", warp: float | None = 0.02) -> dict:
@@ -98,7 +104,6 @@ def test_frame_0_counts_in_no_rung(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 def test_a_case_of_orbits_is_known_by_all_its_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Other steps are not answered with what was measured before; the same are, and the truth is of no model."""
-    import orbits
     from rows import Rows
 
     clip, calls = sphere_clip(frames=4), []
@@ -214,7 +219,9 @@ def test_the_section_on_motion_control() -> None:
     assert report["floor_of_median"] == pytest.approx(0.1)
     assert report["seconds_an_asset"] == 17
     text = control_tables.motion_control(report, {})
-    assert "| m of the asset | 1.000 | 1.00 |" in text
+    assert report["matched_m_at_0_of_median"] == pytest.approx(0.2)
+    assert "| m of the network's own asset | 1.000 | 1.00 |" in text
+    assert "| m of the matched asset | 1.000 | 1.00 |" in text
     assert "20.0 %" in text
     assert "guidance 2, 3D-aware 0.5, on motion 0" in text
 
@@ -241,32 +248,49 @@ def test_places_in_a_page_are_filled_and_filled_again() -> None:
     page += "<!-- figures: motion_calibration -->\nold\n<!-- end -->\n"
     entry = {"variant": "on motion 3", "prompts": 6, "spearman": 0.9, "interval_95": [0.8, 0.95]}
     reports = {"motion_knobs": {"table": [entry | {"log_m_spread": 1.2, "asked": 4.0}]}}
-    filled = control_tables.with_headlines(page, reports)
+    filled = tables.with_headlines(page, reports)
     assert "| on motion 3 | 6 | 0.90 (0.80 to 0.95) | 1.20 | 4.00 |" in filled
-    assert filled.count("Not measured yet.") == 1
+    assert filled.count(tables.NOT_MEASURED) == 1
     assert "old" not in filled
     assert filled.startswith("Before.")
     assert "\n\nBetween.\n\n" in filled
-    assert control_tables.with_headlines(filled, reports) == filled
+    assert tables.with_headlines(filled, reports) == filled
     by_steps = [{"steps": 200, "clips": 8, "spearman": 1.0, "ratio_to_truth": [0.4, 0.8, 0.9]}]
-    assert "200 steps: Spearman with the true m 1.00, m / true m 0.80" in control_tables.with_headlines(
+    assert "200 steps: Spearman with the true m 1.00, m / true m 0.80" in tables.with_headlines(
         filled, reports | {"motion_calibration": {"by_steps": by_steps}}
     )
 
 
-def test_every_place_of_the_control_page_has_figures_to_fill_it() -> None:
-    import re
+def test_places_are_whole_lines_of_known_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An empty place takes nothing of the next; an unknown one and a page without places stay; one without an end is refused."""
+    empty = "<!-- figures: guidance -->\n<!-- end -->\n\nText.\n\n<!-- figures: features -->\nold\n<!-- end -->"
+    assert tables.with_headlines(empty, {}) == empty.replace("-->\n<!--", "-->\nold\n<!--").replace(
+        "old", tables.NOT_MEASURED
+    )
+    page = tmp_path / "a.md"
+    page.write_bytes(b"No place,\r\n `<!-- figures: guidance -->` in a line.\r\n")
+    before = page.read_bytes(), page.stat().st_mtime_ns
+    tables.fill(page, {})
+    assert (page.read_bytes(), page.stat().st_mtime_ns) == before
+    page.write_text(unknown := "<!-- figures: nonsense -->\nkept\n<!-- end -->\n")
+    tables.fill(page, {})
+    assert page.read_text() == unknown
+    assert "'nonsense'" in capsys.readouterr().out
+    page.write_text(empty.replace("<!-- end -->", "", 1))
+    with pytest.raises(InputError, match=r"a\.md: .*2 places, 1 whole"):
+        tables.fill(page, {})
 
-    text = (Path(__file__).parents[1] / "docs" / "control.md").read_text()
-    names = re.findall(r"<!-- figures: (\w+) -->", text)
-    assert sorted(names) == sorted(control_tables.HEADLINES)
-    assert text.count("<!-- end -->") == len(names)
+
+def test_every_place_of_the_pages_has_figures_to_fill_it() -> None:
+    names = [name for path in PAGES for name in tables.PLACE.findall(path.read_text())]
+    assert set(names) <= set(tables.HEADLINES)
+    assert {"motion_control", "motion_calibration", "motion_knobs", "guidance", "oracle_ladder"} <= set(names)
+    for path in PAGES:
+        tables.with_headlines(path.read_text(), {})  # all places are whole
 
 
 def test_the_calibration_compares_with_the_truth_and_with_the_longest_constructions() -> None:
     """Three clips; short constructions swap two of them, long ones lose half of each motion but no rank."""
-    from motion_calibration import summary as calibrated
-
     rows = []
     for steps, factors in ((100, (0.5, 0.2, 0.5)), (800, (0.5, 0.5, 0.5))):
         for name, m, factor in zip("abc", (0.01, 0.02, 0.04), factors, strict=True):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
 from sample_fixtures import disc_sample, write_folder
 
+from orbit4d.cli import main
 from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample_set import open_samples
+from orbit4d.diffusion import presets
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
 from orbit4d.diffusion.batches import LatentSet
 from orbit4d.diffusion.denoiser import Denoiser
@@ -26,7 +29,7 @@ from orbit4d.transfer.train import check_licence, load_teacher, with_priors
 
 PLAN = RenderPlan(size=32, frames=6, orbits=2, rows=3, columns=3, outputs=())
 BLOCKS = {
-    "block_out_channels": (8, 16),
+    "block_out_channels": (32, 32),
     "layers_per_block": 1,
     "cross_attention_dim": 16,
     "norm_num_groups": 4,
@@ -88,7 +91,7 @@ def animate(tmp_path_factory):
     words(root / "base")
     card(root / "base", "creativeml-openrail-m")
     MotionAdapter(
-        block_out_channels=(8, 16),
+        block_out_channels=(32, 32),
         motion_layers_per_block=1,
         motion_mid_block_layers_per_block=1,
         motion_num_attention_heads=2,
@@ -97,6 +100,26 @@ def animate(tmp_path_factory):
         use_motion_mid_block=True,
     ).save_pretrained(root / "adapter")
     card(root / "adapter", "apache-2.0")
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole_animate(animate, tmp_path_factory):
+    """The same as one saved pipeline, whose network is a UNetMotionModel; frames of 256 pixels become latents of 8."""
+    from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel, UNetMotionModel
+
+    root = tmp_path_factory.mktemp("whole")
+    image = UNet2DConditionModel.from_pretrained(animate / "base" / "unet")
+    adapter = MotionAdapter.from_pretrained(animate / "adapter")
+    UNetMotionModel.from_unet2d(image, adapter).save_pretrained(root / "unet")
+    torch.manual_seed(2)
+    AutoencoderKL(
+        block_out_channels=(8,) * 6, down_block_types=("DownEncoderBlock2D",) * 6, up_block_types=("UpDecoderBlock2D",) * 6,
+        norm_num_groups=4, latent_channels=4,
+    ).save_pretrained(root / "vae")  # fmt: skip
+    for part in ("scheduler", "tokenizer", "text_encoder"):
+        shutil.copytree(animate / "base" / part, root / part)
+    card(root, "creativeml-openrail-m")
     return root
 
 
@@ -164,6 +187,43 @@ def test_animatediff_is_loaded_encodes_and_answers(animate):
     assert (teacher.features(clip_of(other, level=6.0))[:, :2] - low[:, :2]).abs().max() > 0, "frames see each other"
 
 
+def test_a_saved_animatediff_pipeline_is_what_its_parts_are(animate, whole_animate):
+    assert json.loads((whole_animate / "unet" / "config.json").read_text())["_class_name"] == "UNetMotionModel"
+    whole = load_teacher(whole_animate, prior="temporal", grid=4, block=1)
+    parts = animate_teacher(animate)
+    assert isinstance(whole, PublicTeacher) and whole.licence == "creativeml-openrail-m"
+    assert whole.ordered and whole.identity() != parts.identity()
+    latents = torch.randn(2, 3, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    found = whole.features(clip_of(latents, level=1.0))
+    assert found.shape == (2, 3, 16, whole.width)
+    assert torch.equal(found, parts.features(clip_of(latents, level=1.0)))
+    assert whole.encode(torch.rand(1, 4, 64, 64)).shape == (1, 4, 8, 8)
+    with pytest.raises(InputError, match="video model without views"):
+        load_teacher(whole_animate, prior="spatial", grid=4, block=1)
+
+
+def test_train_orster_takes_a_public_teacher(whole_animate, tmp_path, monkeypatch, capsys):
+    """The verb as a whole: refused without agreement to the licence; then frames encoded, statistics, steps, weights."""
+    small = {"spatial_width": 16, "temporal_width": 16, "depth": 2, "spatial_heads": 2, "temporal_heads": 2}
+    monkeypatch.setattr(presets, "denoiser_xs", lambda: Denoiser(**small))
+    plan = RenderPlan(size=128, frames=8, orbits=1, rows=2, columns=2, outputs=())
+    write_folder(tmp_path / "data", [disc_sample(plan, key=f"disc{i}", radius=20 + 9 * i) for i in range(2)], plan=plan)
+    torch.manual_seed(0)
+    autoencoder = RGBAAutoencoder(detail_channels=8, widths=(8, 8, 16))
+    save_half(autoencoder, autoencoder.state_dict(), tmp_path / "model" / "autoencoder")
+    line = ["train", "orster", "xs", "--data", str(tmp_path / "data"), "--autoencoder", str(tmp_path / "model")]
+    line += ["--out", str(tmp_path / "run"), "--temporal", str(whole_animate), "--steps", "1", "--batch", "4"]
+    line += ["--precision", "fp32"]
+    assert main(line) == 2
+    assert "--non-commercial" in capsys.readouterr().err
+    assert main([*line, "--non-commercial"]) == 0
+    assert "NOT known to permit" in capsys.readouterr().out
+    assert len(list((tmp_path / "run" / "clean-temporal").glob("*.safetensors"))) == 2
+    assert len(list((tmp_path / "run" / "denoiser" / "whitening").glob("temporal-*.safetensors"))) == 1
+    record = json.loads((tmp_path / "run" / "weights" / "pipeline.json").read_text())
+    assert record["transfer"]["teachers"]["temporal"]["licence"] == "creativeml-openrail-m"
+
+
 def test_noise_is_matched_by_log_snr(animate):
     """What the network is given has the asked ratio of signal to noise."""
     teacher = animate_teacher(animate)
@@ -212,8 +272,6 @@ def test_what_is_no_teacher_is_refused(animate, orbiting, tmp_path):
     with pytest.raises(InputError, match="expected a network's settings"):
         load_teacher(tmp_path, prior="spatial", grid=4, block=1)
     broken = tmp_path / "broken"
-    import shutil
-
     shutil.copytree(orbiting, broken)
     (broken / "unet" / "diffusion_pytorch_model.safetensors").unlink()
     (broken / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"pickle")

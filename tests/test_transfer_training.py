@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from sample_fixtures import disc_sample, write_folder
 
 from orbit4d.cli import main
+from orbit4d.data.latent_set import open_latents
 from orbit4d.data.plan import RenderPlan
 from orbit4d.diffusion import presets
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder
@@ -66,18 +68,18 @@ def teachers(line) -> dict:
     return {p: OwnTeacher(line / p / "teacher", prior=p, block=1) for p in ("spatial", "temporal")}
 
 
-def task(line, out, **options) -> OrsterTask:
+def task(line, out, *, settings=None, bins=2, clips=None, **options) -> OrsterTask:
     torch.manual_seed(1)
     model = with_priors(lambda: Denoiser(**TINY), (1,), **(SMALL | options))
-    config = DenoiserConfig(**(FAST | {"batch": 8, "frames": 6}))
+    config = DenoiserConfig(**(FAST | {"batch": 8, "frames": 6} | (settings or {})))
     return OrsterTask(
-        LatentSet(line / "latents"),
+        LatentSet(clips or line / "latents"),
         config,
         model,
         out=out,
         autoencoder=None,
         teachers=teachers(line),
-        transfer=TRANSFER,
+        transfer=replace(TRANSFER, statistics_bins=bins),
     )
 
 
@@ -100,8 +102,6 @@ def test_batches_of_rows_are_static_and_of_columns_have_one_view(line):
 
 
 def test_wide_clips_give_static_orbits_and_videos_only(line):
-    from orbit4d.data.latent_set import open_latents
-
     clips = list(open_latents(line / "latents"))
     clips[0].meta["role"], clips[1].meta["role"] = "static", "video"
     data = LatentSet(clips)
@@ -193,17 +193,53 @@ def test_ablated_students_have_losses_too(line, tmp_path, options):
     assert (float(terms["bures_spatial"]) != 0) == (options.get("prior_kind") != "means")
 
 
-def test_killed_student_equals_the_uninterrupted_one_and_needs_no_teacher(line, tmp_path, small):
+def same(one, two) -> bool:
+    """Bit for bit, through dictionaries and lists; seconds of training aside."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return set(one) == set(two) and all(same(v, two[k]) for k, v in one.items() if k != "seconds")
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same, one, two))
+    return one == two
+
+
+def checkpoint(run) -> dict:
+    return torch.load(run / "denoiser" / "checkpoint.pt", weights_only=True)
+
+
+def weights(folder) -> dict[str, bytes]:
+    return {str(f.relative_to(folder)): f.read_bytes() for f in sorted(folder.glob("**/*.safetensors"))}
+
+
+def stopped_and_whole(train, root, *, stop: int) -> None:
+    """The same training in `root`/whole, and in `root`/stopped with a stop in between."""
+    train(out=root / "whole")
+    for end in (stop, None):
+        train(out=root / "stopped", stop_after=end)
+
+
+def test_stopped_teacher_equals_the_uninterrupted_one(line, tmp_path, small):
+    common = {"data": line / "data", "autoencoder": line / "model"} | FAST | {"steps": 4, "lr": 1e-3}
+    stopped_and_whole(lambda **o: train_teacher("xs", prior="temporal", **(common | o)), tmp_path, stop=2)
+    whole, stopped = (checkpoint(tmp_path / n) for n in ("whole", "stopped"))
+    assert whole["step"] == 4 and whole["ema_updates"] == 4 and same(whole, stopped)
+    assert weights(tmp_path / "whole" / "teacher") == weights(tmp_path / "stopped" / "teacher")
+
+
+def test_stopped_student_equals_the_uninterrupted_one_and_needs_no_teacher(line, tmp_path, small):
     common = {"data": line / "data", "autoencoder": line / "model", "transfer": TRANSFER} | FAST
-    common |= {p: line / p / "teacher" for p in ("spatial", "temporal")}
-    for name, steps in (("whole", (4,)), ("killed", (2, 4))):
-        for count in steps:
-            made = train_orster("xs", out=tmp_path / name, **(common | {"steps": count, "lr": 1e-3}))
-        assert made == tmp_path / name / "weights"
-    whole, killed = (
-        torch.load(tmp_path / n / "denoiser" / "checkpoint.pt", weights_only=True) for n in ("whole", "killed")
-    )
-    assert set(whole["model"]) == set(killed["model"]) and whole["step"] == killed["step"] == 4
+    common |= {p: line / p / "teacher" for p in ("spatial", "temporal")} | {"steps": 4, "lr": 1e-3}
+    before = {p: weights(line / p / "teacher") for p in ("spatial", "temporal")}
+    stopped_and_whole(lambda **o: train_orster("xs", **(common | o)), tmp_path, stop=2)
+    whole, stopped = (checkpoint(tmp_path / n) for n in ("whole", "stopped"))
+    assert {"model", "ema", "ema_updates", "optimizers", "generator", "torch_rng"} <= set(whole)
+    assert whole["step"] == 4 and not same(whole["model"], whole["ema"]) and same(whole, stopped)
+    for name in ("weights", "denoiser/whitening"):
+        kept = weights(tmp_path / "whole" / name)
+        assert kept and kept == weights(tmp_path / "stopped" / name)
+    assert before == {p: weights(line / p / "teacher") for p in before}, "teachers are frozen"
+    made = tmp_path / "stopped" / "weights"
     pipe = Orbit4DPipeline.from_pretrained(made)
     assert tuple(pipe.denoiser.config["priors"]) == (1,)
     record = json.loads((made / "pipeline.json").read_text())
@@ -212,15 +248,46 @@ def test_killed_student_equals_the_uninterrupted_one_and_needs_no_teacher(line, 
     assert bool(torch.isfinite(clip.rgb).all())
 
 
-def test_resuming_is_exact(line, tmp_path):
+def test_a_run_killed_between_checkpoints_loses_nothing(line, tmp_path, monkeypatch):
+    """Of steps after the last checkpoint nothing is left, and they are done again as they were."""
     from orbit4d.diffusion.trainer import fit
 
-    for name, stops in (("whole", (None,)), ("killed", (1, None))):
-        for stop in stops:
-            made = task(line, tmp_path / name)
-            fit(made.model, made, tmp_path / name, config=made.config, stop_after=stop)
-    whole, killed = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("whole", "killed"))
-    assert all(torch.equal(v, killed["model"][k]) for k, v in whole["model"].items())
+    settings = {"save_every": 2, "steps": 4}
+    whole = task(line, tmp_path / "whole", settings=settings)
+    fit(whole.model, whole, tmp_path / "whole", config=whole.config)
+    killed = task(line, tmp_path / "killed", settings=settings)
+    loss, seen = killed.loss, []
+
+    def until_the_fourth(*given):
+        seen.append(given)
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+        return loss(*given)
+
+    monkeypatch.setattr(killed, "loss", until_the_fourth)
+    with pytest.raises(KeyboardInterrupt):
+        fit(killed.model, killed, tmp_path / "killed", config=killed.config)
+    again = task(line, tmp_path / "killed", settings=settings)
+    fit(again.model, again, tmp_path / "killed", config=again.config)
+    one, two = (torch.load(tmp_path / n / "checkpoint.pt", weights_only=True) for n in ("whole", "killed"))
+    assert one["step"] == 4 and same(one, two)
+
+
+def test_statistics_are_kept_for_what_they_were_measured_on(line, tmp_path):
+    """The same data, teacher and bins: read again. Others: measured, and both are kept."""
+
+    def files() -> dict[str, int]:
+        return {f.name: f.stat().st_mtime_ns for f in (tmp_path / "whitening").iterdir()}
+
+    task(line, tmp_path)
+    first = files()
+    task(line, tmp_path)
+    assert files() == first and len(first) == 2
+    assert len(task(line, tmp_path, bins=3).whitenings["spatial"].mean) == 3
+    assert len(files()) == 4 and first.items() <= files().items()
+    clips = list(open_latents(line / "latents"))[:2]
+    task(line, tmp_path, clips=clips)
+    assert len(files()) == 6 and first.items() <= files().items()
 
 
 def test_a_student_can_start_from_its_teachers(line):

@@ -4,11 +4,13 @@
     python benchmarks/orster/experiment.py --work out/orster --row orster --assets 25 --seed 0
 
 A killed run goes on from its checkpoint; a finished one is a line of WORK/rows.jsonl and is not run again. `--budget wall` gives
-a row as many steps as cost what `--steps` of the row `none` cost, by WORK/step_costs.json (step_cost.py).
+a row as many steps as cost what `--steps` of the row `none` cost, by WORK/step_costs.json (step_cost.py). What a row was trained
+and scored with is part of it (`protocol`): table.py puts rows of different protocols in different tables.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from dataclasses import dataclass, field, replace
@@ -17,8 +19,8 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from answers import evaluate, forgetting
-from recipes import ROWS, TEACHERS, clips, make_task, network, training_set
+from answers import SCORING, evaluate, forgetting
+from recipes import PRIORS, ROWS, TEACHERS, clips, make_task, network, training_set
 from shared_paths import add_benchmarks
 
 add_benchmarks()
@@ -34,12 +36,13 @@ from orbit4d.diffusion.presets import xs  # noqa: E402
 from orbit4d.diffusion.train_denoiser import DenoiserConfig, DenoiserTask  # noqa: E402
 from orbit4d.diffusion.trainer import fit  # noqa: E402
 from orbit4d.errors import InputError  # noqa: E402
-from orbit4d.files import parse_json  # noqa: E402
+from orbit4d.files import digest, parse_json  # noqa: E402
 from orbit4d.report import hardware, versions  # noqa: E402
 from orbit4d.transfer.own_teacher import OwnTeacher  # noqa: E402
 from orbit4d.transfer.train import collect_teacher  # noqa: E402
 
-CASE = ("row", "assets", "seed", "steps", "budget", "transfer")
+CASE = ("row", "assets", "seed", "steps", "budget", "transfer", "protocol")
+MOMENTS = 6
 RowName = Literal[
     "none", "mixture", "pointwise", "no-orthogonality", "no-distributions", "orster", "init", "init-orster",
     "teacher-spatial", "teacher-temporal",
@@ -72,17 +75,19 @@ class Arguments:
 def main(a: Arguments) -> None:
     torch.set_num_threads(a.threads)
     rows = Rows(a.work / "rows.jsonl", key=CASE)
-    steps = a.steps if a.budget == "steps" else matched_steps(a)
-    case: dict[str, Any] = {"row": a.row, "assets": a.assets, "seed": a.seed, "steps": a.steps, "budget": a.budget}
-    case["transfer"] = a.transfer
-    if a.row in TEACHERS:
-        case["assets"] = 0
+    case, config, held = planned(a)
     if case in rows:
         print(f"{a.row}: finished already")
         return
+    found = train_teacher_row(a, config, held) if a.row in TEACHERS else train_row(a, case, config, held)
+    rows.add(case | {"trained_steps": config.steps} | found | {"hardware": hardware(), "versions": versions()})
+
+
+def planned(a: Arguments) -> tuple[dict[str, Any], DenoiserConfig, LatentSet]:
+    """What tells this row from others, how it is trained, and the held-out assets."""
     config = replace(
         xs().denoiser,
-        steps=steps,
+        steps=a.steps if a.budget == "steps" else matched_steps(a),
         batch=a.batch,
         frames=a.frames,
         seed=a.seed,
@@ -90,8 +95,30 @@ def main(a: Arguments) -> None:
         precision="fp32",
     )
     held = LatentSet(clips(a.work, "held"))
-    found = train_teacher_row(a, config, held) if a.row in TEACHERS else train_row(a, config, held)
-    rows.add(case | {"trained_steps": steps} | found | {"hardware": hardware(), "versions": versions()})
+    of_teacher = a.row in TEACHERS
+    trained = LatentSet(clips(a.work, "static")) if of_teacher else training_set(a.work, ROWS["none"], a.assets)
+    case: dict[str, Any] = {"row": a.row, "assets": 0 if of_teacher else a.assets, "seed": a.seed, "steps": a.steps}
+    case |= {"budget": a.budget, "transfer": a.transfer, "protocol": protocol(a, config, trained=trained, held=held)}
+    return case, config, held
+
+
+def protocol(a: Arguments, config: DenoiserConfig, *, trained: LatentSet, held: LatentSet) -> dict[str, Any]:
+    """What two rows must share for their figures to be compared: settings of training and scoring, and the data. Steps, seeds and
+    the number of assets are said apart. A student's `trained_on` is the 4D set, which `mixture` sees besides the others."""
+    return {
+        "scoring": SCORING,
+        "batch": config.batch,
+        "frames": config.frames,
+        "precision": config.precision,
+        "learning_rate": config.lr,
+        "network": sum(p.numel() for p in network().parameters()),
+        "sampling_steps": a.sampling_steps,
+        "consistency": a.consistency,
+        "construction": a.construction,
+        "autoencoder": digest(sorted(a.autoencoder.glob("*.safetensors"))),
+        "trained_on": trained.identity,
+        "held": held.identity,
+    }
 
 
 def matched_steps(a: Arguments) -> int:
@@ -99,16 +126,25 @@ def matched_steps(a: Arguments) -> int:
     file = a.work / "step_costs.json"
     if not file.is_file():
         raise InputError(f"{file}: missing; run step_cost.py first")
-    costs = parse_json(file.read_bytes(), source=file)["relative"]
-    return max(round(a.steps / costs[a.row]), 1)
+    costs = parse_json(file.read_bytes(), source=file)["networks"]["experiment"]
+    if (costs["batch"], costs["frames"]) != (a.batch, a.frames):
+        measured = f"batches of {costs['batch']} x {costs['frames']} frames"
+        raise InputError(
+            f"{file}: was measured with {measured}, expected {a.batch} x {a.frames}; run step_cost.py again"
+        )
+    return max(round(a.steps / costs["relative"][a.row]), 1)
 
 
-def train_row(a: Arguments, config: DenoiserConfig, held: LatentSet) -> dict[str, Any]:
-    name = f"{a.row}-{a.assets}-{a.seed}-{a.steps}-{a.budget}" + "".join(
-        f"-{k}={v}" for k, v in sorted(a.transfer.items())
-    )
-    out = a.work / "runs" / name
-    data = training_set(a.work, ROWS[a.row], a.assets)
+def folder_of(case: dict[str, Any]) -> str:
+    """The run's folder in WORK/runs: another protocol is another run."""
+    name = "-".join(str(case[k]) for k in ("row", "assets", "seed", "steps", "budget"))
+    name += "".join(f"-{k}={v}" for k, v in sorted(case["transfer"].items()))
+    return name + "-" + hashlib.sha256(json.dumps(case["protocol"], sort_keys=True).encode()).hexdigest()[:8]
+
+
+def train_row(a: Arguments, case: dict[str, Any], config: DenoiserConfig, held: LatentSet) -> dict[str, Any]:
+    row, out = ROWS[a.row], a.work / "runs" / folder_of(case)
+    data = training_set(a.work, row, a.assets)
     torch.manual_seed(a.seed)
     task = make_task(a.row, config, data, work=a.work, out=out, transfer=a.transfer)
     averaged = fit(task.model, task, out, config=config)
@@ -127,6 +163,8 @@ def train_row(a: Arguments, config: DenoiserConfig, held: LatentSet) -> dict[str
     sheet(found.pop("pictures"), out / "samples.png")
     log = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return found | {
+        "run": out.name,
+        "teachers": {p: teacher_digest(a.work, p) for p in PRIORS} if row.taught else {},
         "parameters": sum(p.numel() for p in task.model.parameters()),
         "train_seconds": log[-1]["seconds"],
         "score_seconds": round(time.monotonic() - started, 1),
@@ -134,9 +172,13 @@ def train_row(a: Arguments, config: DenoiserConfig, held: LatentSet) -> dict[str
     }
 
 
+def teacher_digest(work: Path, prior: str) -> str:
+    return digest(sorted((work / "teachers" / prior / "teacher" / "denoiser").glob("*.safetensors")))
+
+
 def sheet(pictures: torch.Tensor, path: Path) -> None:
-    """(assets, 2, frames, 3, h, w): each asset's truth above its sample, six moments."""
-    moments = torch.linspace(0, pictures.shape[2] - 1, 6).long()
+    """(assets, 2, frames, 3, h, w): each asset's truth above its sample, MOMENTS moments; `samples.py` reads it."""
+    moments = torch.linspace(0, pictures.shape[2] - 1, MOMENTS).long()
     rows = [torch.cat(list(row[moments]), dim=-1) for asset in pictures for row in asset]
     save_sheet(rows, path)
 
@@ -155,7 +197,8 @@ def train_teacher_row(a: Arguments, config: DenoiserConfig, held: LatentSet) -> 
     with torch.inference_mode():
         figures = {str(meta["key"]): forgetting(model, held, clip) for clip, meta in enumerate(held.clips)}
     log = [json.loads(line) for line in (out / "denoiser" / "log.jsonl").read_text().splitlines()]
-    return {"assets_scored": figures, "clips": len(data.clips), "train_seconds": log[-1]["seconds"]}
+    found = {"assets_scored": figures, "clips": len(data.clips), "train_seconds": log[-1]["seconds"]}
+    return found | {"teacher": teacher_digest(a.work, prior)}
 
 
 if __name__ == "__main__":

@@ -6,9 +6,12 @@ it is about.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from orbit4d.data.latent_set import LatentClip, open_latents
 from orbit4d.diffusion.batches import LatentSet
@@ -38,6 +41,10 @@ class Row:
     transfer: dict[str, Any] = field(default_factory=dict)
     init: bool = False
     wide: bool = False
+
+    @property
+    def taught(self) -> bool:
+        return self.init or self.priors is not None
 
 
 ROWS = {
@@ -100,17 +107,26 @@ def teachers(work: Path) -> dict[Prior, Teacher]:
 
 
 def make_task(
-    name: str, config: DenoiserConfig, data: LatentSet, *, work: Path, out: Path, transfer: dict[str, Any]
+    name: str,
+    config: DenoiserConfig,
+    data: LatentSet,
+    *,
+    work: Path,
+    out: Path,
+    transfer: dict[str, Any],
+    make: Callable[[], Denoiser] = network,
+    given: dict[Prior, Teacher] | None = None,
 ) -> DenoiserTask:
-    """What is trained for a row; the student's first weights follow from torch's seed. `transfer` goes over the defaults."""
+    """What is trained for a row; the student's first weights follow from torch's seed. `transfer` goes over the defaults, `make`
+    is a student without priors, `given` are other teachers than those in `work`."""
     row = ROWS[name]
     config = replace(config, wide_share=WIDE_SHARE if row.wide else 0.0)
-    if row.priors is None:
-        model: Denoiser = network()
-    else:
-        model = with_priors(network, (BLOCK,), **row.priors)
+    model = make() if row.priors is None else with_priors(make, (block_of(make),), **row.priors)
+    if not row.taught:
+        return DenoiserTask(data, config, model, out=out, autoencoder=None)
+    given = teachers(work) if given is None else given
     if row.init:
-        start_from_teachers(model, teachers(work))
+        start_from_teachers(model, given)
     if row.priors is None:
         return DenoiserTask(data, config, model, out=out, autoencoder=None)
     return OrsterTask(
@@ -119,6 +135,12 @@ def make_task(
         model,
         out=out,
         autoencoder=None,
-        teachers=teachers(work),
+        teachers=given,
         transfer=TransferConfig(**(transfer | row.transfer)),
     )
+
+
+def block_of(make: Callable[[], Denoiser]) -> int:
+    """The block of a network after which students are compared with teachers."""
+    with torch.random.fork_rng(devices=[]):  # the seed gives the student's weights, not these
+        return default_block(int(make().config["depth"]))

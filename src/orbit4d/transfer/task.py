@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..diffusion.batches import LatentSet
+from ..diffusion.batches import BatchConfig, LatentSet
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.objective import add_noise, losses_of
 from ..diffusion.train_denoiser import DenoiserBatch, DenoiserConfig, DenoiserTask
@@ -58,7 +59,7 @@ class OrsterTask(DenoiserTask):
         clean: dict[Prior, Tensor] | None = None,
     ) -> None:
         """`clean`: the set's frames in the latent space of teachers that have one of their own, row by row. The frozen statistics
-        are read from `out`/whitening, or measured and written there."""
+        are read from `out`/whitening, where they are named by all that they follow from, or measured and written there."""
         super().__init__(latents, config, model, out=out, autoencoder=autoencoder)
         blocks = tuple(int(i) for i in model.config["priors"])
         if len(blocks) != 1:
@@ -151,7 +152,7 @@ class OrsterTask(DenoiserTask):
     def _whitening(self, prior: Prior) -> Whitening:
         """The frozen statistics of a teacher, from the training set itself at the levels that it is trained at."""
         teacher, dims = self.teachers[prior], int(self.model.config["prior_dims"])
-        file = self.out / "whitening" / f"{prior}-{teacher.identity()}.safetensors"
+        file = self.out / "whitening" / f"{prior}-{self._statistics_of(prior)}.safetensors"
         if file.is_file():
             return Whitening.load(file)
         generator = torch.Generator().manual_seed(self.config.seed)
@@ -172,6 +173,24 @@ class OrsterTask(DenoiserTask):
         file.parent.mkdir(parents=True, exist_ok=True)
         made.save(file)
         return made
+
+    def _statistics_of(self, prior: Prior) -> str:
+        """16 hexadecimal digits that change with the teacher, the data, and how many of what is drawn at which levels."""
+        transfer = self.transfer
+        made_of = {
+            "teacher": self.teachers[prior].identity(),
+            "data": self.latents.identity,
+            "dims": int(self.model.config["prior_dims"]),
+            "prediction": str(self.model.config["prediction"]),
+            "batches": transfer.statistics_batches,
+            "bins": transfer.statistics_bins,
+            "crossings": transfer.crossings,
+            "frames": transfer.teacher_frames,
+            "drawn": {f.name: getattr(self.config, f.name) for f in fields(BatchConfig)},
+            "noise_shift": self.config.noise_shift,
+            "seed": self.config.seed,
+        }
+        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
 
     def draw_for(self, prior: Prior, generator: torch.Generator) -> Crossing | None:
         """What one teacher is asked about a batch."""

@@ -52,6 +52,7 @@ def train_teacher(
     out: str | Path,
     autoencoder: str | Path | None = None,
     damped: Sequence[str | Path] = (),
+    stop_after: int | None = None,
     **settings: Any,
 ) -> Path:
     """Train a teacher of the preset's size on the rows ("spatial") or columns ("temporal") of `data`; returns `out/teacher`.
@@ -59,6 +60,7 @@ def train_teacher(
     Args:
         data: shards or a rendered folder; of each clip only whole rows, or whole columns, are looked at.
         autoencoder: a weights folder whose autoencoder it shares with its students; the built-in model's when None.
+        stop_after: ends the call at that step without changing the schedule; the same call without it goes on.
         settings: of `DenoiserConfig`, over the preset's; those that are None are left as they are.
     """
     only = {"spatial": "rows", "temporal": "columns"}[prior]
@@ -69,7 +71,7 @@ def train_teacher(
         latents, shared = _latents(data, out, autoencoder, size=recipe.plan.size, damped=damped)
         torch.manual_seed(config.seed)
         task = DenoiserTask(latents, config, recipe.make_denoiser(), out=out / "denoiser", autoencoder=shared)
-        fit(task.model, task, out / "denoiser", config=config)
+        fit(task.model, task, out / "denoiser", config=config, stop_after=stop_after)
         if first_process():
             collect_teacher(out, latents, prior=prior, autoencoder=shared)
     return out / "teacher"
@@ -90,6 +92,7 @@ def train_orster(
     block: int | None = None,
     teacher_block: int | None = None,
     transfer: TransferConfig | None = None,
+    stop_after: int | None = None,
     **settings: Any,
 ) -> Path:
     """Train a student of the preset's size on `data` with frozen teachers; returns `out/weights`, which needs no teacher.
@@ -97,8 +100,8 @@ def train_orster(
     Args:
         data: shards or a rendered folder; rows and columns that were rendered whole (--rows, --columns) are what teachers see.
         spatial, temporal: folders of `train_teacher`, or public models (a diffusers folder or hub name); None goes without one.
-        autoencoder, damped, settings: as for `train_teacher`. init: a model to start from. init_from_teachers: the student's
-            streams start from own teachers'.
+        autoencoder, damped, stop_after, settings: as for `train_teacher`. init: a model to start from.
+        init_from_teachers: the student's streams start from own teachers'.
         non_commercial: agree to a teacher whose licence does not allow everything; else such a teacher is refused.
         block: after which the student is asked for the teachers' features; the middle when None. teacher_block: of own teachers.
 
@@ -143,7 +146,7 @@ def train_orster(
             transfer=transfer or TransferConfig(),
             clean=clean_frames(teachers, latents, data, out),
         )
-        fit(model, task, out / "denoiser", config=config)
+        fit(model, task, out / "denoiser", config=config, stop_after=stop_after)
         if first_process():
             _collect_student(out, shared)
     return out / "weights"
