@@ -175,6 +175,11 @@ def test_a_still_life_is_named_by_the_least_motion(latents):
     assert 0 < data.usual_motion <= 1
 
 
+def test_samples_longer_than_the_clips_are_refused(latents, tmp_path):
+    with pytest.raises(InputError, match=r"clips have \d+ frames, and a training sample is to have 99"):
+        train_denoiser(latents, tmp_path, config=_config(frames=99))
+
+
 def test_bad_batches_are_refused():
     with pytest.raises(InputError, match="frames >= 2"):
         BatchConfig(frames=1)

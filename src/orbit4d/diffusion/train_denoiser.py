@@ -88,6 +88,11 @@ class DenoiserTask:
     def __init__(
         self, latents: LatentSet, config: DenoiserConfig, model: Denoiser, *, out: Path, autoencoder: Path | None
     ) -> None:
+        if config.frames > latents.count:
+            raise InputError(
+                f"the clips have {latents.count} frames, and a training sample is to have {config.frames}: "
+                f"render longer clips, or take {latents.count} frames a sample or fewer"
+            )
         self.latents, self.config, self.model, self.out = latents, config, model, out
         self.data = latents.identity
         self.samples, self.frames = config.batch, config.frames
