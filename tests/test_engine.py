@@ -282,8 +282,9 @@ def test_no_opengl_stops_the_run_in_one_line(toys: Path, tmp_path: Path, monkeyp
 
 
 INTERRUPTED = """
-import sys
+import signal, sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell are started deaf to it
 sys.path.insert(0, {tests!r})
 from engine_fixtures import PLAN, start_faulty
 from orbit4d.data import engine
@@ -306,7 +307,7 @@ def test_an_interrupt_leaves_the_manifest_whole(tmp_path: Path) -> None:
         listed = out / "manifest.jsonl"
         wait_until(lambda: listed.is_file() and listed.read_bytes().count(b"\n") == 3)
         run.send_signal(signal.SIGINT)
-        _, words = run.communicate(timeout=300)
+        _, words = run.communicate(timeout=60)
     finally:
         run.kill()
     assert run.returncode == -signal.SIGINT and words.decode().rstrip().endswith("KeyboardInterrupt")
