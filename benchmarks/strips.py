@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
-from orbit4d.files import atomic_path
+from orbit4d.files import atomic_path, json_digest
 
 SIDE = 96
 LABEL = 20
@@ -20,8 +18,7 @@ LABEL = 20
 
 def strip_path(folder: Path, case: dict[str, Any]) -> Path:
     """The picture of one case: `case` holds nothing but what tells it from others."""
-    digest = hashlib.sha256(json.dumps(case, sort_keys=True).encode()).hexdigest()[:16]
-    return folder / "strips" / f"{digest}.png"
+    return folder / "strips" / f"{json_digest(case)}.png"
 
 
 def save_strip(frames: Tensor, path: Path) -> None:

@@ -93,7 +93,7 @@ def with_headlines(text: str, reports: dict[str, dict]) -> str:
         name = match.group(1)
         if name not in HEADLINES:
             return match.group(0)
-        report = reports.get(REPORT_OF.get(name, name))
+        report = reports.get(name)
         headline = HEADLINES[name](report, reports) if report is not None else ""
         return f"<!-- figures: {name} -->\n{headline or NOT_MEASURED}\n<!-- end -->"
 
@@ -313,8 +313,6 @@ SECTIONS: dict[str, Text] = {
 """Name of a report -> its section, in the order of results.md."""
 HEADLINES: dict[str, Text] = control_tables.HEADLINES | model_tables.HEADLINES | orster_tables.HEADLINES
 """Name of a place -> what is put there."""
-REPORT_OF: dict[str, str] = {}
-"""Name of a place -> the report it is made of, where that has another name."""
 
 
 if __name__ == "__main__":

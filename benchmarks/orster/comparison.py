@@ -118,14 +118,7 @@ def interval(values: Values, *, seed: int = 0) -> dict[str, float | int | None]:
     which_seeds = torch.randint(len(seeds), (DRAWS, len(seeds)), generator=generator)
     which_assets = torch.randint(len(assets), (DRAWS, len(assets)), generator=generator)
     means = grid[which_seeds[:, :, None], which_assets[:, None, :]].mean((1, 2))
-    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
-    return {
-        "mean": round(float(grid.mean()), 4),
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "seeds": len(seeds),
-        "assets": len(assets),
-    }
+    return {"mean": round(float(grid.mean()), 4)} | _bounds(means) | {"seeds": len(seeds), "assets": len(assets)}
 
 
 def gains(values: Values, base: Values, *, higher: bool) -> Values:
@@ -147,26 +140,29 @@ def frechet_interval(rows: list[dict], kind: str, base: list[dict] | None = None
     seeds = sorted(of if other is None else set(of) & set(other))
     if not seeds:
         return {"mean": None, "low": None, "high": None, "seeds": 0, "assets": 0}
-    whole = torch.tensor([_paired(of, other, s, lambda r: r["frechet"][kind]) for s in seeds], dtype=torch.float64)
+    whole = torch.stack([_paired(of, other, s, lambda r: r["frechet"][kind]) for s in seeds])
     found = {"mean": round(float(whole.mean()), 4), "low": None, "high": None, "seeds": len(seeds)}
     found["assets"] = len(of[seeds[0]]["assets_scored"])
     involved = [r for side in (of, other or {}) for s, r in side.items() if s in seeds]
     if not all("frechet_resampled" in r for r in involved):
         return found | {"why": "rows without Frechet distances of resampled assets"}
-    grid = torch.tensor(
-        [_paired(of, other, s, lambda r: r["frechet_resampled"][kind]) for s in seeds], dtype=torch.float64
-    )
+    grid = torch.stack([_paired(of, other, s, lambda r: r["frechet_resampled"][kind]) for s in seeds])
     generator = torch.Generator().manual_seed(0)
     which_seeds = torch.randint(len(seeds), (DRAWS, len(seeds)), generator=generator)
     which_assets = torch.randint(grid.shape[1], (DRAWS, 1), generator=generator)
     means = grid[which_seeds, which_assets].mean(1)
-    low, high = torch.quantile(
-        means - grid.mean() + whole.mean(), torch.tensor([0.025, 0.975], dtype=torch.float64)
-    ).tolist()
-    return found | {"low": round(low, 4), "high": round(high, 4)}
+    return found | _bounds(means - grid.mean() + whole.mean())
 
 
-def _paired(of: dict[int, dict], other: dict[int, dict] | None, seed: int, value: Callable[[dict], Any]) -> Any:
+def _bounds(means: torch.Tensor) -> dict[str, float]:
+    """The 95 % interval of resampled means (float64)."""
+    low, high = torch.quantile(means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return {"low": round(low, 4), "high": round(high, 4)}
+
+
+def _paired(
+    of: dict[int, dict], other: dict[int, dict] | None, seed: int, value: Callable[[dict], Any]
+) -> torch.Tensor:
     """A seed's value or values; those of `other` minus them where there is another: lower is better."""
     own = torch.tensor(value(of[seed]), dtype=torch.float64)
-    return (own if other is None else torch.tensor(value(other[seed]), dtype=torch.float64) - own).tolist()
+    return own if other is None else torch.tensor(value(other[seed]), dtype=torch.float64) - own

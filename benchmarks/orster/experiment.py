@@ -10,7 +10,6 @@ and scored with is part of it (`protocol`): table.py puts rows of different prot
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass, field, replace
@@ -36,7 +35,7 @@ from orbit4d.diffusion.presets import xs  # noqa: E402
 from orbit4d.diffusion.train_denoiser import DenoiserConfig, DenoiserTask  # noqa: E402
 from orbit4d.diffusion.trainer import fit  # noqa: E402
 from orbit4d.errors import InputError  # noqa: E402
-from orbit4d.files import digest, parse_json  # noqa: E402
+from orbit4d.files import digest, json_digest, parse_json  # noqa: E402
 from orbit4d.report import hardware, versions  # noqa: E402
 from orbit4d.transfer.own_teacher import OwnTeacher  # noqa: E402
 from orbit4d.transfer.train import collect_teacher  # noqa: E402
@@ -139,7 +138,7 @@ def folder_of(case: dict[str, Any]) -> str:
     """The run's folder in WORK/runs: another protocol is another run."""
     name = "-".join(str(case[k]) for k in ("row", "assets", "seed", "steps", "budget"))
     name += "".join(f"-{k}={v}" for k, v in sorted(case["transfer"].items()))
-    return name + "-" + hashlib.sha256(json.dumps(case["protocol"], sort_keys=True).encode()).hexdigest()[:8]
+    return name + "-" + json_digest(case["protocol"])[:8]
 
 
 def train_row(a: Arguments, case: dict[str, Any], config: DenoiserConfig, held: LatentSet) -> dict[str, Any]:

@@ -122,9 +122,7 @@ def make_task(
     row = ROWS[name]
     config = replace(config, wide_share=WIDE_SHARE if row.wide else 0.0)
     model = make() if row.priors is None else with_priors(make, (block_of(make),), **row.priors)
-    if not row.taught:
-        return DenoiserTask(data, config, model, out=out, autoencoder=None)
-    given = teachers(work) if given is None else given
+    given = given or (teachers(work) if row.taught else {})
     if row.init:
         start_from_teachers(model, given)
     if row.priors is None:

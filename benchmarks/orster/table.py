@@ -17,21 +17,22 @@ from recipes import ROWS, TEACHERS
 from shared_paths import add_benchmarks
 
 add_benchmarks()
-from orster_tables import orster  # noqa: E402
+from orster_tables import HIGHER, orster  # noqa: E402
 from shared import write_report  # noqa: E402
 
-FIGURES = {  # path in an asset's figures, True when higher is better
-    "foreground dB": ("foreground_psnr", True),
-    "ssim": ("ssim", True),
-    "flow 0.5": ("loss/0.5", False),
-    "flow 0.7": ("loss/0.7", False),
-    "flow 0.9": ("loss/0.9", False),
-    "flow 0.98": ("loss/0.98", False),
-    "views dB": ("consistency/view_psnr", True),
-    "warp error": ("consistency/time/mean_absolute", False),
-    "row 0.9": ("row_loss/0.9", False),
-    "column 0.9": ("column_loss/0.9", False),
+FIGURES = {
+    "foreground dB": "foreground_psnr",
+    "ssim": "ssim",
+    "flow 0.5": "loss/0.5",
+    "flow 0.7": "loss/0.7",
+    "flow 0.9": "loss/0.9",
+    "flow 0.98": "loss/0.98",
+    "views dB": "consistency/view_psnr",
+    "warp error": "consistency/time/mean_absolute",
+    "row 0.9": "row_loss/0.9",
+    "column 0.9": "column_loss/0.9",
 }
+"""Figure -> its path in an asset's figures; `orster_tables.HIGHER` says which way it runs."""
 FRECHET = {"Frechet frames": "frames", "Frechet motion": "motion"}
 COMPARED = {
     "orster": ("none", "pointwise", "no-orthogonality", "no-distributions", "mixture"),
@@ -75,7 +76,7 @@ def table(rows: list[dict], teachers: dict[str, dict]) -> dict[str, Any]:
     order = list(ROWS)
     for name in sorted({label(r) for r in rows}, key=lambda n: (order.index(n.split(",")[0]), n)):
         mine = [r for r in rows if label(r) == name]
-        figures = {figure: interval(values_of(mine, path)) for figure, (path, _) in FIGURES.items()}
+        figures = {figure: interval(values_of(mine, path)) for figure, path in FIGURES.items()}
         figures |= {figure: frechet_interval(mine, kind) for figure, kind in FRECHET.items()}
         found[name] = {
             "seeds": sorted(r["seed"] for r in mine),
@@ -92,8 +93,8 @@ def table(rows: list[dict], teachers: dict[str, dict]) -> dict[str, Any]:
 def difference(rows: list[dict], base: list[dict]) -> dict[str, Any]:
     """By how much `rows` are better than `base`, in every figure."""
     found: dict[str, Any] = {}
-    for figure, (path, higher) in FIGURES.items():
-        found[figure] = interval(gains(values_of(rows, path), values_of(base, path), higher=higher))
+    for figure, path in FIGURES.items():
+        found[figure] = interval(gains(values_of(rows, path), values_of(base, path), higher=figure in HIGHER))
     return found | {figure: frechet_interval(rows, kind, base) for figure, kind in FRECHET.items()}
 
 
@@ -110,7 +111,7 @@ def differences(rows: list[dict]) -> dict[str, Any]:
 def own_task(teacher: dict) -> dict[str, Any]:
     """A teacher's loss at its own task."""
     figure = {"spatial": "row 0.9", "temporal": "column 0.9"}[TEACHERS[teacher["row"]]]
-    return {"figure": figure, "loss": interval(values_of([teacher], FIGURES[figure][0])), "steps": teacher["steps"]}
+    return {"figure": figure, "loss": interval(values_of([teacher], FIGURES[figure])), "steps": teacher["steps"]}
 
 
 def forgetting(rows: list[dict], teachers: dict[str, dict]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ from orbit4d.evaluate.recognition import (
     label_of,
     load_recogniser,
 )
-from orbit4d.files import atomic_path, digest, parse_json
+from orbit4d.files import atomic_path, digest, json_digest, parse_json
 
 
 @dataclass(kw_only=True)
@@ -226,7 +226,7 @@ def main(arguments: Arguments) -> None:
         "guidance_scale": arguments.guidance_scale,
         "guidance_3d": arguments.guidance_3d,
     }
-    named = hashlib.sha256(json.dumps([pipe.weights_hash, settings], sort_keys=True).encode()).hexdigest()[:12]
+    named = json_digest([pipe.weights_hash, settings])[:12]
 
     def sample(text: str, seed: int) -> OrbitalClip:
         return pipe(prompt=text, seed=seed, progress=False, **settings)

@@ -154,6 +154,11 @@ def digest(files: Iterable[Path]) -> str:
     return whole.hexdigest()[:16]
 
 
+def json_digest(value: Any) -> str:
+    """16 hexadecimal digits that name a value that JSON can hold; the order of keys does not count (SHA-256)."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def parse_json(text: str | bytes, *, source: str | Path) -> Any:
     """The value of JSON from a file that may hold anything; integers beyond a float's range become infinite floats.
 

@@ -6,13 +6,12 @@ is a set of its pairs: an orbit the diagonal, a static orbit a row, a front clip
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from ..cameras import Cameras, Orbit
 from ..errors import InputError
+from ..files import json_digest
 
 Pair = tuple[int, int]
 """(view index, time index)."""
@@ -139,4 +138,4 @@ class RenderPlan:
 
     def digest(self) -> str:
         """16 hexadecimal digits that name these settings."""
-        return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()[:16]
+        return json_digest(self.to_json())

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -21,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..files import parse_json
+from ..files import json_digest, parse_json
 from .motion_scale import log_motion
 from .sample import KEY, MAX_SAMPLE, Sample, load_sample, sample_from_members, tar_contents
 
@@ -51,7 +49,7 @@ class Entry:
         """Changes when the sample does; without reading it."""
         state = None if self.sha256 else self.file.stat()
         known = self.sha256 if state is None else f"{state.st_size} {state.st_mtime_ns}"
-        return hashlib.sha256(json.dumps([self.key, known, self.overrides], sort_keys=True).encode()).hexdigest()[:16]
+        return json_digest([self.key, known, self.overrides])
 
 
 @dataclass(kw_only=True)

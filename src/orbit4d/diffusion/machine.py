@@ -108,7 +108,6 @@ def chosen_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     return DTYPES[precision]
 
 
-@lru_cache(maxsize=1)
 def cpu_multiplies_bf16() -> bool:
     """Whether the CPU has instructions for bf16 products (AVX-512 BF16, AMX, or ARM's); without, bf16 is slower than fp32."""
     return bool(_cpu_flags() & {"avx512_bf16", "amx_bf16", "bf16"})

@@ -5,7 +5,6 @@ What the paper leaves open, and what is computed here instead of guessed, is in 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from tqdm import tqdm
 
 from ..cameras import Cameras
 from ..errors import InputError
-from ..files import atomic_path, ensure_writable_parent, parse_json
+from ..files import atomic_path, ensure_writable_parent, json_digest, parse_json
 from ..outputs import check_replaceable
 from ..report import hardware, versions
 from .clip_score import ClipScorer, load_clip_scorer
@@ -285,7 +284,7 @@ def _network_identity(given: str | Path | Sequence[str | Path] | None) -> list:
 
 def _case_key(case: Case, identity: dict) -> str:
     parts = [identity, fingerprint(case.generated), fingerprint(case.truth), case.prompt]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return json_digest(parts)
 
 
 def _finished(folder: Path, case: Case, key: str) -> dict | None:

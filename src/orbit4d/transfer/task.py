@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,7 +16,7 @@ from ..diffusion.denoiser import Denoiser
 from ..diffusion.objective import add_noise, losses_of
 from ..diffusion.train_denoiser import DenoiserBatch, DenoiserConfig, DenoiserTask
 from ..errors import InputError
-from ..files import atomic_path, parse_json
+from ..files import atomic_path, json_digest, parse_json
 from .orster import (
     TransferConfig,
     confined,
@@ -190,7 +189,7 @@ class OrsterTask(DenoiserTask):
             "noise_shift": self.config.noise_shift,
             "seed": self.config.seed,
         }
-        return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:16]
+        return json_digest(made_of)
 
     def draw_for(self, prior: Prior, generator: torch.Generator) -> Crossing | None:
         """What one teacher is asked about a batch."""
