@@ -33,7 +33,7 @@ from shared import DATA, write_report
 
 from orbit4d.clip import OrbitalClip, load_clip
 from orbit4d.data.render import RenderedClip, render_clip
-from orbit4d.diffusion.pipeline import Orbit4DPipeline
+from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.evaluate.consistency import (
     SurfaceMotion,
     scene_drift,
@@ -63,7 +63,7 @@ class Arguments:
     elk: bool = True
     samples: int = 4
     """How many of known_clips.CLIPS are sampled."""
-    sampling_steps: int = 20
+    sampling_steps: int = DEFAULT_STEPS
     guidance_scale: float = 2.0
     guidance_3d: float = 0.5
     steps: int = 400

@@ -28,7 +28,7 @@ from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.errors import InputError
 from orbit4d.files import atomic_path
 
-CASE = ("weights", "prompt", "seed", "motion", "steps", "shown")
+CASE = ("weights", "prompt", "seed", "steps", "shown")
 """What tells one tile from another."""
 SHOWN = (0, 6, 12, 18)
 """Frames of a tile: time and view change together."""
@@ -64,7 +64,6 @@ def main(arguments: Arguments) -> None:
     rows = Rows(arguments.work / "rows.jsonl", key=CASE)
     common = {
         "weights": pipe.weights_hash,
-        "motion": pipe.usual_motion,
         "steps": arguments.steps,
         "shown": list(SHOWN),
     }
@@ -91,7 +90,7 @@ def main(arguments: Arguments) -> None:
 def draw_tile(pipe: Orbit4DPipeline, case: dict[str, Any], work: Path) -> dict[str, Any]:
     """Sample one orbit and keep its strip."""
     started = time.monotonic()
-    clip = pipe(prompt=case["prompt"], seed=case["seed"], motion=case["motion"], steps=case["steps"], progress=False)
+    clip = pipe(prompt=case["prompt"], seed=case["seed"], steps=case["steps"], progress=False)
     shown = [min(i, len(clip) - 1) for i in case["shown"]]
     save_strip(clip.on_background()[shown], strip_path(work, case))
     return {"frames": len(clip), "seconds": round(time.monotonic() - started, 1)}

@@ -31,7 +31,7 @@ from shared import frame_scores, write_report
 from strips import save_sheet, save_strip, strip_path
 
 from orbit4d.clip import OrbitalClip
-from orbit4d.diffusion.pipeline import Orbit4DPipeline
+from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.evaluate.consistency import scene_time_consistency, view_consistency
 from orbit4d.evaluate.motion import asset_motion
 from orbit4d.evaluate.resampling import bootstrap_interval
@@ -71,7 +71,7 @@ class Arguments:
     clips: int = len(CLIPS)
     """How many of the clips."""
     seeds: tuple[int, ...] = (0, 1)
-    steps: int = 20
+    steps: int = DEFAULT_STEPS
     """Sampling steps."""
     fit_steps: int = 300
     """Of each construction."""

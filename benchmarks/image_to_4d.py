@@ -32,6 +32,7 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.data.latent_set import LatentStore, open_latents
 from orbit4d.data.training_set import vocabulary
 from orbit4d.data.vocabulary import KAYKIT_ANIMATIONS, NAMES, UNWANTED
+from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.errors import InputError
 from orbit4d.evaluate.metrics import SSIM_WINDOW, foreground_psnr, psnr, ssim
 from orbit4d.evaluate.nearest import TrainingOrbits, half_way_azimuth
@@ -63,7 +64,7 @@ class Arguments:
     """Give the caption, too."""
     as_front: bool = False
     """Do not tell the model from where the image was taken: call it azimuth 0, as a user's image is."""
-    steps: int = 20
+    steps: int = DEFAULT_STEPS
     guidance_scale: float = 2.0
     guidance_3d: float = 0.5
     data: Path = DATA
@@ -281,8 +282,6 @@ def summary(results: list[dict[str, Any]], *, seed: int = 0) -> dict[str, Any]:
 
 
 def main(arguments: Arguments) -> None:
-    from orbit4d.diffusion.pipeline import Orbit4DPipeline
-
     assets = arguments.data / "assets"
     if not assets.is_dir():
         raise InputError(f"{assets}: no such folder; pass --data with the animated assets")

@@ -32,7 +32,7 @@ from rows import Rows
 from shared import write_report
 
 from orbit4d.clip import OrbitalClip
-from orbit4d.diffusion.pipeline import Orbit4DPipeline
+from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.evaluate.metrics import motion_magnitude
 from orbit4d.evaluate.motion import asset_motion, scene_magnitude
 from orbit4d.splat.amount import match_motion
@@ -56,7 +56,7 @@ class Arguments:
     levels: int = 7
     """Evenly from 0 to 1."""
     seeds: tuple[int, ...] = (0,)
-    steps: int = 20
+    steps: int = DEFAULT_STEPS
     """Sampling steps."""
     guidance_scale: float = 2.0
     guidance_3d: float = 0.5

@@ -34,7 +34,7 @@ from strips import save_sheet, save_strip, strip_path
 
 from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.autoencoder import premultiply, unpremultiply
-from orbit4d.diffusion.pipeline import Orbit4DPipeline
+from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.evaluate.evaluate import render_scene
 from orbit4d.evaluate.metrics import motion_magnitude
 from orbit4d.evaluate.motion import asset_motion
@@ -79,7 +79,7 @@ class Arguments:
     sources: tuple[str, ...] = SOURCES
     orbits: tuple[int, ...] = (1, 2, 4)
     """The values of K."""
-    steps: int = 20
+    steps: int = DEFAULT_STEPS
     """Sampling steps."""
     guidance_scale: float = 2.0
     guidance_3d: float = 0.5

@@ -27,8 +27,6 @@ class Double:
 
     weights_hash = "double"
 
-    usual_motion = 0.6
-
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
 
@@ -76,7 +74,7 @@ def test_the_asset_is_given_the_motion_that_was_asked_for(model: Double, tmp_pat
 
 def test_what_is_not_said_of_the_motion_is_what_training_assets_have(model: Double, tmp_path: Path) -> None:
     _quick(tmp_path / "ball", prompt="a ball", steps=2)
-    assert [call["motion"] for call in model.calls] == [0.6, None]
+    assert [call["motion"] for call in model.calls] == ["usual", None]
 
 
 def test_a_prompt_samples_the_moving_and_the_frozen_orbit(model: Double, tmp_path: Path) -> None:

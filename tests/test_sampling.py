@@ -238,6 +238,26 @@ def test_static_mode_ignores_motion(pipe):
     assert torch.equal(a.rgb, b.rgb)
 
 
+def test_unsaid_motion_is_the_prompts_own(pipe):
+    record = {
+        "usual_motion": 0.3,
+        "vocabulary": ["a fox"],
+        "prompts": {"a fox": ["a fox running", "a fox standing"]},
+        "amounts": {"a fox running": 0.9, "a fox standing": 0.1},
+    }
+    parts = {"autoencoder": pipe.autoencoder, "denoiser": pipe.denoiser, "scheduler": pipe.scheduler}
+    told = Orbit4DPipeline(**parts, motion=pipe.motion | record)
+    assert [told.usual_motion_of(p) for p in ("the fox is running", "a fox", None)] == [0.9, 0.3, 0.3]
+    assert pipe.usual_motion_of("a fox running") is None
+    unsaid = told(prompt="a fox running", **QUICK).rgb
+    assert torch.equal(unsaid, told(prompt="a fox running", motion=0.9, **QUICK).rgb)
+    assert not torch.equal(unsaid, told(prompt="a fox running", motion=None, **QUICK).rgb)
+    shown = told(prompt="a fox", **QUICK)[[0, 1]]  # of two times: they show how much moves
+    assert len(shown.times.unique()) == 2
+    filmed = told(prompt="a fox running", references=shown, **QUICK).rgb
+    assert torch.equal(filmed, told(prompt="a fox running", references=shown, motion=None, **QUICK).rgb)
+
+
 def test_motion_quantiles_interpolate(pipe):
     assert float(pipe.log_motion(0.0)) == pytest.approx(-3.0)
     assert float(pipe.log_motion(1.0)) == pytest.approx(3.0)

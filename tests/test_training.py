@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from conftest import sphere_clip
@@ -14,6 +15,7 @@ from sample_fixtures import disc_sample, write_folder
 from orbit4d.cameras import Orbit
 from orbit4d.data.clip_sample import sample_from_clips
 from orbit4d.data.latent_set import latent_metadata
+from orbit4d.data.motion_scale import log_motion
 from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
@@ -173,6 +175,17 @@ def test_a_still_life_is_named_by_the_least_motion(latents):
     torch.testing.assert_close(c.motion[moving], torch.full((6,), data.still_motion))
     assert data.still_motion < data.motion.min() and data.log_m_quantiles[0] < data.log_m_quantiles[1]
     assert 0 < data.usual_motion <= 1
+
+
+def test_what_prompts_usually_move_is_recorded_as_quantiles(latents):
+    data = LatentSet(latents)
+    assert set(data.amounts) == {prompt for prompts in data.prompts.values() for prompt in prompts}
+    alone = [c for c in data.clips if sum(c["captions"][0] == d["captions"][0] for d in data.clips) == 1]
+    for clip in alone:  # what the network is told for the quantile is the clip's own m
+        position = data.amounts[clip["captions"][0]] * 20
+        told = np.interp(position, range(21), data.log_m_quantiles)
+        assert told == pytest.approx(log_motion(clip["motion_magnitude"]), abs=0.01)
+    assert alone
 
 
 def test_samples_longer_than_the_clips_are_refused(latents, tmp_path):

@@ -107,6 +107,17 @@ def test_damaged_or_older_records(record: dict) -> None:
     assert (words.warning("a zeppelin") is None) == (not words.kinds)
 
 
+def test_amounts_are_of_the_longest_motion_that_is_named() -> None:
+    captions = ["a fox running", "a fox running and jumping", "a fox odd", "a fox flat"]
+    quantiles = dict(zip(captions, (0.8, 0.9, 7, True), strict=True)) | {"a stranger": 0.2}
+    record = {"vocabulary": ["a fox"], "prompts": {"a fox": captions}, "amounts": quantiles}
+    words = Vocabulary.of_record(record)
+    assert words.amounts == {"fox": {"running": 0.8, "running and jumping": 0.9}}
+    asked = ("two foxes running", "A fox, running and jumping", "a fox", "a horse running", "a fox odd")
+    assert [words.amount(p) for p in asked] == [0.8, 0.9, None, None, None]
+    assert Vocabulary.of_record(record | {"amounts": ["a fox"]}).amounts == {"fox": {}}
+
+
 def test_names_that_cannot_be_shown_are_left_out() -> None:
     """From a stranger's file: nothing empty, no control characters, nothing endless."""
     bad = ["", "  ", "a  ", "\x1b[31ma red fox", "a fox\nnote: all is well", "a " + "x" * 1000, "\u202ea xof"]

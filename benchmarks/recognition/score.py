@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from shared import DATA, write_report
 
 from orbit4d.clip import OrbitalClip
 from orbit4d.data.training_set import vocabulary
+from orbit4d.diffusion.pipeline import BUILT_IN, DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.errors import InputError
 from orbit4d.evaluate.recognition import (
     FRAMES,
@@ -65,9 +66,11 @@ class Arguments:
     """Only so many prompts, evenly chosen."""
     held_out: bool = False
     """Also prompt for the kinds' animations that are kept out of training (HELD_OUT_ANIMATIONS): scored apart."""
-    steps: int = 20
+    steps: int = DEFAULT_STEPS
     guidance_scale: float = 2.0
     guidance_3d: float = 0.5
+    motion: Literal["usual", "unsaid"] = "usual"
+    """usual: the amount that clips of the prompt's kind and motion have, as `generate` asks for; unsaid: left to the model."""
     out: Path | None = None
     """JSON report; printed only when left out."""
     pictures: Path | None = None
@@ -214,8 +217,6 @@ def real_of_kinds(about: dict[str, Any], kinds: set[str]) -> dict[str, float | i
 
 
 def main(arguments: Arguments) -> None:
-    from orbit4d.diffusion.pipeline import BUILT_IN, Orbit4DPipeline
-
     weights = arguments.weights or BUILT_IN
     model, about = load_recogniser(arguments.recogniser)
     pipe = Orbit4DPipeline.from_pretrained(arguments.weights)
@@ -226,10 +227,11 @@ def main(arguments: Arguments) -> None:
         "guidance_scale": arguments.guidance_scale,
         "guidance_3d": arguments.guidance_3d,
     }
-    named = json_digest([pipe.weights_hash, settings])[:12]
+    named = json_digest([pipe.weights_hash, settings, arguments.motion])[:12]
+    amount = "usual" if arguments.motion == "usual" else None
 
     def sample(text: str, seed: int) -> OrbitalClip:
-        return pipe(prompt=text, seed=seed, progress=False, **settings)
+        return pipe(prompt=text, seed=seed, motion=amount, progress=False, **settings)
 
     frames, cases = sampled(prompts, arguments.seeds, arguments.clips / named, sample=sample)
     figures, told = report_of(model, about, frames, cases)
@@ -239,7 +241,7 @@ def main(arguments: Arguments) -> None:
         "recogniser": digest([arguments.recogniser]),
         "prompts": len(prompts),
         "seeds": list(arguments.seeds),
-        "settings": settings,
+        "settings": settings | {"motion": arguments.motion},
     } | figures
     if arguments.pictures is not None:
         confusion_picture(

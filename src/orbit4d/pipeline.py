@@ -86,8 +86,8 @@ def generate(
             camera of a clip.
         static: a GLB (its pose at time 0 is used), Gaussians (`.ply`, `.splat`, a scene of ours at time 0) or a clip argument
             of a static orbit. static_up: the axis that points up in the Gaussians' file: z, y, y-down; None: what it says, else z.
-        motion: amount of motion as a quantile in [0, 1] of the training set's; None is what undamped training clips have, where
-            the model records it (`usual_motion`), else left to the model.
+        motion: amount of motion as a quantile in [0, 1] of the training set's; None is what a video shows, else what
+            training clips of the prompt's kind and motion have (`Orbit4DPipeline.usual_motion_of`).
         guidance_scale: diffusers convention, 1 = none. guidance_3d: weight of the 3D-aware term.
         seed: the same seed on the same machine gives the same result.
         scheduler: one of `diffusion.schedulers.NAMES`; None is the model's own. steps: its steps; None is enough for it.
@@ -155,15 +155,12 @@ def generate(
             if warning:
                 note(warning)
 
-        # A video shows how much moves.
-        amount = pipe.usual_motion if motion is None and video is None else motion
-
         def sample(frozen: bool) -> OrbitalClip:
             clip = pipe(
                 **told,
                 prompt=prompt,
                 azimuth=azimuth or 0.0,
-                motion=None if frozen else amount,
+                motion=None if frozen else "usual" if motion is None else motion,
                 guidance_scale=guidance_scale,
                 guidance_3d=guidance_3d,
                 scheduler=scheduler,

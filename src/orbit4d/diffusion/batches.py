@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -175,6 +177,19 @@ class LatentSet:
                 found.setdefault(str(clip["kind"]), set()).add(str(clip["captions"][0]))
         return {kind: sorted(captions) for kind, captions in sorted(found.items())}
 
+    @property
+    def amounts(self) -> dict[str, float]:
+        """How much each of these prompts moves as authored: the quantile of the mean log m of the undamped clips called so."""
+        found: dict[str, list[float]] = {}
+        for clip in self.clips:
+            if clip["kind"] and clip["captions"] and not clip.get("damped") and clip.get("role") != "static":
+                found.setdefault(str(clip["captions"][0]), []).append(log_motion(clip["motion_magnitude"]))
+        return {prompt: round(self._quantile_of(statistics.fmean(of)), 4) for prompt, of in sorted(found.items())}
+
+    def _quantile_of(self, log_m: float) -> float:
+        """The inverse of reading `log_m_quantiles` between its entries; in [0, 1]."""
+        return float(np.interp(log_m, self.log_m_quantiles, np.linspace(0, 1, len(self.log_m_quantiles))))
+
     def _latent_motion_scale(self) -> float:
         """Mean m_latent over the main orbits: the unit of L_mr."""
         i = torch.arange(self.count)
@@ -211,6 +226,7 @@ def pipeline_record(latents: LatentSet) -> dict[str, Any]:
         "usual_motion": latents.usual_motion,
         "vocabulary": latents.vocabulary,
         "prompts": latents.prompts,
+        "amounts": latents.amounts,
         "clips": len(latents.clips),
     }
 

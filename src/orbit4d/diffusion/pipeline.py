@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -149,6 +149,11 @@ class Orbit4DPipeline:
         value = self.motion.get("usual_motion")
         return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
+    def usual_motion_of(self, prompt: str | None) -> float | None:
+        """As `usual_motion`, of the clips that show what the prompt names, where it names a kind and a motion that are recorded."""
+        amount = self.vocabulary.amount(prompt) if prompt else None
+        return self.usual_motion if amount is None else amount
+
     def asked_magnitude(self, motion: float) -> float:
         """The motion magnitude m that the training set's quantile `motion` in [0, 1] stands for; 0 at 0 where the model was trained
         on things that stand still."""
@@ -213,7 +218,7 @@ class Orbit4DPipeline:
         azimuth: float = 0.0,
         references: OrbitalClip | None = None,
         static_clip: OrbitalClip | None = None,
-        motion: float | None = None,
+        motion: float | Literal["usual"] | None = "usual",
         guidance_scale: float = 2.0,
         guidance_3d: float = 0.5,
         guidance_motion: float = 0.0,
@@ -240,7 +245,8 @@ class Orbit4DPipeline:
             references: square frames of the object, each with its camera and time, that the clip is to agree with: a
                 video is several times of one view. Combines with all others. Training shows up to 5 at once, 16 are accepted.
             static_clip: the object at time 0 from all around; each frame is given its nearest view. Not with `static`.
-            motion: quantile in [0, 1] of the training set's motion magnitude; None leaves it to the model.
+            motion: quantile in [0, 1] of the training set's motion magnitude; None leaves it to the model. "usual" is what
+                `usual_motion_of(prompt)` says; where `references` of several times show how much moves, it is None.
             guidance_scale: diffusers convention, 1 = none. guidance_3d: w2 of the 3D-aware term.
             guidance_motion: weight of the term that stresses `motion` alone; costs another forward.
             guidance_interval: noise levels between which there is guidance. guidance_every: see `Guidance`.
@@ -259,6 +265,9 @@ class Orbit4DPipeline:
         Returns: an OrbitalClip of `orbits` x `orbit.frames` frames; the same seed on the same machine gives the same clip.
         """
         # 1. Inputs
+        if motion == "usual":
+            filmed = references is not None and len(references.times.unique()) > 1
+            motion = None if filmed else self.usual_motion_of(prompt)
         self.check_inputs(
             prompt=prompt,
             image=image,

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
+from typing import TypeGuard
 
 import torch
 from torch import Tensor
@@ -49,22 +50,28 @@ class Vocabulary:
 
     Attributes:
         kinds: plain name ("fox") -> its motions ("running", ...), sorted. toys: the same of generated toys.
+        amounts: kind -> motion -> how much it moves as authored, a quantile in [0, 1] of the training set's motion magnitude.
         other_names: more names that the model was trained with ("dog") -> the plain one ("husky").
     """
 
     kinds: dict[str, tuple[str, ...]]
     toys: dict[str, tuple[str, ...]] = field(default_factory=dict)
     other_names: dict[str, str] = field(default_factory=dict)
+    amounts: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @classmethod
     def of_record(cls, record: dict) -> Vocabulary:
-        """From `pipeline.json`: `vocabulary` (kinds) and, in newer models, `prompts` (a kind's plainest captions).
+        """From `pipeline.json`: `vocabulary` (kinds) and, in newer models, `prompts` (a kind's plainest captions) and `amounts` (a
+        caption's quantile).
 
         The file may be anyone's: what is no name (empty, very long, or not printable) is left out.
         """
         names, prompts = record.get("vocabulary", []), record.get("prompts", {})
         names = [n for n in names if _is_name(n)][:MAX_KINDS] if isinstance(names, list) else []
         prompts = prompts if isinstance(prompts, dict) else {}
+        quantiles = record.get("amounts", {})
+        quantiles = quantiles if isinstance(quantiles, dict) else {}
+        amounts: dict[str, dict[str, float]] = {}
         kinds: dict[str, tuple[str, ...]] = {}
         toys: dict[str, tuple[str, ...]] = {}
         for name in sorted({*names, *[n for n in prompts if _is_name(n)][:MAX_KINDS]}):
@@ -72,8 +79,12 @@ class Vocabulary:
             captions = [c for c in captions if _is_name(c)][:MAX_PROMPTS] if isinstance(captions, list) else []
             toy = name.startswith("toy ")
             (toys if toy else kinds)[_bare(name)] = tuple(sorted({_motion(c, name) for c in captions} - {""}))
+            if not toy:
+                known = {_motion(c, name): quantiles.get(c) for c in captions}
+                amounts[_bare(name)] = {m: q for m, q in known.items() if m and _is_share(q)}
         others = {_bare(n): _bare(names[0]) for names in NAMES.values() if _bare(names[0]) in kinds for n in names[1:]}
-        return cls(kinds=kinds, toys=toys, other_names={n: k for n, k in others.items() if n not in kinds})
+        others = {n: k for n, k in others.items() if n not in kinds}
+        return cls(kinds=kinds, toys=toys, other_names=others, amounts=amounts)
 
     @property
     def motions(self) -> tuple[str, ...]:
@@ -87,6 +98,14 @@ class Vocabulary:
         found = [name for name in names if re.search(rf"\b{re.escape(name.lower())}(s|es)?\b", text)]
         longest = max(found, key=len, default=None)
         return None if longest is None else names[longest]
+
+    def amount(self, prompt: str) -> float | None:
+        """How much the motion that the prompt names (the longest of its kind's) usually moves, a quantile in [0, 1]; None where it
+        names none."""
+        kind, text = self.kind_of(prompt), " ".join(_words(prompt))
+        known = self.amounts.get(kind or "", {})
+        found = [m for m in known if re.search(rf"\b{re.escape(m.lower())}\b", text)]
+        return known[max(found, key=len)] if found else None
 
     def warning(self, prompt: str) -> str | None:
         """One line that names the nearest known words when the prompt's kind or motion is unknown; None when all is well."""
@@ -193,6 +212,10 @@ def _words(text: str) -> list[str]:
 def _is_name(text: object) -> bool:
     """Text that can be shown: control characters would reach the terminal."""
     return isinstance(text, str) and len(text) <= MAX_NAME and text.isprintable() and bool(_bare(text).strip())
+
+
+def _is_share(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _bare(kind: str) -> str:
