@@ -6,14 +6,27 @@ import statistics
 
 from markdown_tables import table
 
+from orbit4d.splat.amount import LARGEST_GAIN
+
 MEASURES = {
     "matched_m": "m of the matched asset",
+    "matched_m_elsewhere": "the same from above, where matching did not look",
     "matched_m_smoothed": "the same with smoothed paths",
     "m": "m of the network's own asset",
     "m_smoothed": "the same with smoothed paths",
     "clip_m": "m of the sampled clip",
+    "clip_m_over_0": "the same against the clip of level 0",
 }
-LEVEL_HEAD = ["motion", "m of the quantile", "m, matched", "m, own", "m, own, smoothed", "m of the clip"]
+LEVEL_HEAD = [
+    "motion",
+    "m of the quantile",
+    "m, matched",
+    "the same from above",
+    "m, own",
+    "m, own, smoothed",
+    "m of the clip",
+]
+LEVEL_HEAD += ["the same against level 0"]
 LEVEL_HEAD += ["drift of still parts", "flicker"]
 MODES = {"image": "image + prompt", "text": "prompt"}
 GUIDED = {"guidance": "guidance_scale", "3D-aware": "guidance_3d", "on motion": "guidance_motion"}
@@ -21,8 +34,11 @@ FIGURES = {
     "foreground_psnr": "foreground dB",
     "ssim": "SSIM",
     "held_out_foreground_psnr": "view consistency, dB",
+    "gap": "fitted views above held-out, dB",
     "warp_error": "warp error",
+    "warp_of_unwarped": "of the error without following",
     "m_of_truth": "m / m of the true orbit",
+    "sharpness": "sharpness / the truth's",
 }
 
 
@@ -31,10 +47,16 @@ def motion_control(report: dict, reports: dict) -> str:
         return "## Motion control\n\nNo prompt was measured at two levels yet."
     s, still = report["settings"], report["still_parts"]
     ranks = [
-        [title, _interval(report["spearman"][name], 3), f"{report['spearman'][name]['least']:.2f}"]
+        [
+            title,
+            _interval(report["spearman"][name], 3),
+            f"{report['spearman'][name]['least']:.2f}",
+            _interval(report["spearman_above_0"][name], 3),
+        ]
         for name, title in MEASURES.items()
     ]
-    columns = ("target_m", "matched_m", "m", "m_smoothed", "clip_m", "still_drift", "still_flicker")
+    columns = ("target_m", "matched_m", "matched_m_elsewhere", "m", "m_smoothed", "clip_m", "clip_m_over_0")
+    columns += ("still_drift", "still_flicker")
     levels = [[f"{e['level']:.2f}", *(_number(e[c]) for c in columns)] for e in report["by_level"]]
     guided = ", ".join(f"{name} {s[key]:g}" for name, key in GUIDED.items())
     calibration = reports.get("motion_calibration")
@@ -42,21 +64,30 @@ def motion_control(report: dict, reports: dict) -> str:
 
 {report["prompts"]} prompts x {len(report["levels"])} levels, m measured on the generated asset (`motion_control.py`,
 {s["steps"]} sampling steps, constructions of {s["fit_steps"]} steps, {guided};
-[control.md](control.md) says how it is measured). The *matched asset* is what `orbit4d generate --motion` gives: its motion
-multiplied, by {_number(report["gain"])} in the median, to come to what was asked for. The *network's own asset* is what it was
-before that, the *sampled clip* what it was constructed from. Spearman's correlation of requested and measured motion, mean over
-prompts with its 95 % interval, and the prompt with the least:
+[control.md](control.md) says how it is measured). The *matched asset* is made as `orbit4d generate --motion` does: its motion
+multiplied towards what was asked for, {_matching(report)}. The *network's own asset* is what it was before that, the
+*sampled clip* what it was constructed from. Spearman's correlation of requested and measured motion: mean over prompts with its
+95 % interval, and the prompt with the least; and without level 0, where a matched asset stands still by definition:
 
-{table(["ranked", "mean", "least"], ranks)}
+{table(["ranked", "mean", "least", "without level 0"], ranks)}
 
-At level 0 a matched asset has {_share(report["matched_m_at_0_of_median"])} of the median m of its prompt's matched assets, the
-network's own {_share(report["m_at_0_of_median"])} of the median of its own; an asset of the static orbit with running times,
-{_share(report["floor_of_median"])} of that. Parts of the network's own assets that stand still
-({_share(still["of_object"])} of the object): drift {_number(still["drift"])}, flicker {_number(still["flicker"])}. Medians a
+At level 0 the network's own asset has {_share(report["m_at_0_of_median"])} of the median m of its prompt's; an asset of the
+static orbit with running times, which is what construction adds, {_share(report["floor_of_median"])}. Parts of the network's own
+assets that stand still ({_share(still["of_object"])} of the object): drift {_number(still["drift"])}, flicker
+{_number(still["flicker"])}. Medians a
 level:
 
 {table(LEVEL_HEAD, levels)}
 {_calibration(calibration) if calibration else ""}"""
+
+
+def _matching(report: dict) -> str:
+    """By how much, and how far that came."""
+    gain, limit, reached = _number(report["gain"]), _share(report["at_limit"]), _share(report["matched_of_target"])
+    return (
+        f"by {gain} in the median above level 0, at most by {LARGEST_GAIN} ({limit} of them came to that limit); seen from above "
+        f"it then has {reached} of the m asked for (median)"
+    )
 
 
 def _calibration(report: dict) -> str:
@@ -89,11 +120,12 @@ def guidance(report: dict, reports: dict) -> str:
 Orbits of {report["clips"]} animations of which the truth is known, {seeds} seed{"s" if seeds > 1 else ""} each
 (`guidance.py`, {report["steps"]} sampling steps): no guidance, plain classifier-free guidance (scale in diffusers' convention: 1 is
 none), the 3D-aware term alone, and both. *foreground* and *SSIM* against the true orbit without frame 0: by prompt they are strict,
-for a prompt fixes neither pose nor phase. [control.md](control.md) says what each column is.
+for a prompt fixes neither pose nor phase. Blur makes consistency and warp errors look good: the columns beside them and
+*sharpness* tell. Means are over clips of which all variants have the figure. [control.md](control.md) says what each column is.
 
 {table(["given", "guidance", "clips", *FIGURES.values()], rows)}
 
-Gains over no guidance, same clip and seed, with 95 % intervals:
+Gains over no guidance, same clip and seed, with 95 % intervals where there are five clips or more:
 
 {table(["given", "guidance", *FIGURES.values()], gains)}"""
 
@@ -150,31 +182,27 @@ least there is:
 def _motion_headline(report: dict, reports: dict) -> str:
     if not report["prompts"]:
         return ""
-    s = report["spearman"]
+    s, above = report["spearman"], report["spearman_above_0"]
     rows = [
-        [title, _interval(s[m], 2), _interval(s[smoothed], 2) if smoothed else "", _share(report.get(at_0))]
-        for title, m, smoothed, at_0 in ASSETS
+        [title, _interval(s[m], 2), _interval(above[m], 2), _interval(s[smoothed], 2) if smoothed else ""]
+        for title, m, smoothed in ASSETS
     ]
-    head = ["", "Spearman", "with smoothed paths", "m at level 0, of the median"]
+    head = ["", "Spearman", "without level 0", "with smoothed paths"]
     floor, drift = _share(report["floor_of_median"]), _number(report["still_parts"]["drift"])
     return f"""**Measured** on {report["prompts"]} prompts: Spearman's correlation of requested and measured motion, with its 95 %
 interval:
 
 {table(head, rows)}
 
-Noise floor: {floor} of the median m of the network's own assets; their still parts drift by {drift}. Motion was multiplied by
-{_number(report["gain"])} (median) to match what was asked for."""
+At level 0 the network's own asset has {_share(report["m_at_0_of_median"])} of the median m of its prompt's, what construction
+adds is {floor} of it, and the still parts of all drift by {drift}. Motion was multiplied {_matching(report)}."""
 
 
 ASSETS = (
-    (
-        "the matched asset, as `generate --motion` gives it",
-        "matched_m",
-        "matched_m_smoothed",
-        "matched_m_at_0_of_median",
-    ),
-    ("the network's own asset", "m", "m_smoothed", "m_at_0_of_median"),
-    ("the sampled clip", "clip_m", "", ""),
+    ("the matched asset, as `generate --motion` makes it", "matched_m", "matched_m_smoothed"),
+    ("the same, seen from above, where matching did not look", "matched_m_elsewhere", ""),
+    ("the network's own asset", "m", "m_smoothed"),
+    ("the sampled clip, against that of level 0", "clip_m_over_0", ""),
 )
 """What m is measured on, and the names of its figures in the report."""
 
@@ -194,11 +222,14 @@ def _knobs_headline(report: dict, reports: dict) -> str:
             e["prompts"],
             _interval({"mean": e["spearman"], **e}, 2),
             f"{e['log_m_spread']:.2f}",
+            _interval(e["spread_over_default"], 2),
             f"{e['asked']:.2f}",
         ]
         for e in report["table"]
     ]
-    return table(["variant", "prompts", "Spearman of the clip's m", "spread of log m", "asked for"], rows)
+    return table(
+        ["variant", "prompts", "Spearman of the clip's m", "spread of log m", "above the default's", "asked for"], rows
+    )
 
 
 def _guidance_headline(report: dict, reports: dict) -> str:
@@ -257,7 +288,7 @@ def _share(value: float | None) -> str:
 
 
 def _interval(entry: dict | None, digits: int) -> str:
-    if entry is None:
+    if entry is None or entry["mean"] is None:
         return "-"
     low, high = entry["interval_95"]
     if low is None:  # of a single clip or prompt

@@ -7,8 +7,10 @@ assets. Of each sampled orbit:
 
 - foreground PSNR and SSIM against the true orbit, frame 0 left out. A prompt alone fixes neither pose nor phase, so by prompt
   these are strict; what counts is how variants differ;
-- view consistency: a short construction without every 4th frame, scored on these (`view_consistency`);
-- time consistency: the warp error of the clip by the construction's own motion;
+- view consistency: a short construction without every 4th frame, scored on these (`view_consistency`), and by how much the
+  frames that it was made from score better;
+- time consistency: the warp error of the clip by the construction's own motion, and as a share of the error without following;
+- sharpness: neighbouring pixels' mean difference within the object, relative to the true clip's: blur looks consistent;
 - m of that construction, relative to the true clip's: guidance that freezes the object would score well otherwise. Both are from
   short constructions without a static orbit, so the ratio means something and each alone little.
 
@@ -33,6 +35,7 @@ from strips import save_sheet, save_strip, strip_path
 from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.evaluate.consistency import scene_time_consistency, view_consistency
+from orbit4d.evaluate.metrics import FOREGROUND
 from orbit4d.evaluate.motion import asset_motion
 from orbit4d.evaluate.resampling import bootstrap_interval
 
@@ -52,7 +55,16 @@ VARIANTS: dict[str, tuple[float, float]] = {
 """Name -> (guidance scale in diffusers' convention: 1 is none; weight of the 3D-aware term)."""
 Mode = Literal["image", "text"]
 CASE = ("weights", "mode", "prompt", "variant", "seed", "steps", "fit_steps")
-FIGURES = ("foreground_psnr", "ssim", "held_out_foreground_psnr", "warp_error", "m_of_truth")
+FIGURES = (
+    "foreground_psnr",
+    "ssim",
+    "held_out_foreground_psnr",
+    "gap",
+    "warp_error",
+    "warp_of_unwarped",
+    "m_of_truth",
+    "sharpness",
+)
 SHOWN = [0, 4, 8, 12, 16, 20]
 
 
@@ -121,8 +133,19 @@ def run(pipe: Orbit4DPipeline, case: dict, truth: OrbitalClip, *, work: Path) ->
         "view": {k: views[k] for k in ("held_out_foreground_psnr", "fitted_foreground_psnr", "gap")},
         "time": scene_time_consistency(scene, clip.cameras, clip.times, clip=clip),
         "asset": motion,
+        "sharpness": round(sharpness(clip) / sharpness(truth), 4),
         "seconds": {"sample": round(sampled - started, 1), "measure": round(time.monotonic() - sampled, 1)},
     }
+
+
+def sharpness(clip: OrbitalClip) -> float:
+    """Mean absolute difference of neighbouring pixels where both are foreground: blur has little."""
+    changes = []
+    for step in ((1, 0), (0, 1)):
+        near = clip.rgb.roll(step, (2, 3)), clip.alpha.roll(step, (2, 3))
+        inside = ((clip.alpha > FOREGROUND) & (near[1] > FOREGROUND)).expand_as(clip.rgb)
+        changes.append((clip.rgb - near[0]).abs()[inside])
+    return float(torch.cat(changes).mean())
 
 
 def sample(pipe: Orbit4DPipeline, case: dict, truth: OrbitalClip) -> OrbitalClip:
@@ -141,17 +164,26 @@ def sample(pipe: Orbit4DPipeline, case: dict, truth: OrbitalClip) -> OrbitalClip
 def figures(row: dict, true_m: dict[str, float]) -> dict[str, float | None]:
     """The row's figures; `true_m`: prompt -> m of the construction of its true orbit."""
     against, reference = row["against_truth"] or {}, true_m.get(row["prompt"])
+    unwarped = row["time"]["unwarped"]
     return {
         "foreground_psnr": against.get("foreground_psnr"),
         "ssim": against.get("ssim"),
         "held_out_foreground_psnr": row["view"]["held_out_foreground_psnr"],
+        "gap": row["view"]["gap"],
         "warp_error": row["time"]["mean_absolute"],
+        "warp_of_unwarped": warp / unwarped
+        if (warp := row["time"]["mean_absolute"]) is not None and unwarped
+        else None,
         "m_of_truth": row["asset"]["m"] / reference if reference else None,
+        "sharpness": row["sharpness"],
     }
 
 
 def table(rows: list[dict], arguments: Arguments) -> list[dict]:
-    """Means over clips and seeds a mode and variant, and the mean difference to no guidance with its 95 % interval, paired."""
+    """Means over clips and seeds a mode and variant, and the mean difference to no guidance with its 95 % interval, paired.
+
+    A figure that one variant lacks for a clip and seed (nothing could be followed there) is left out for all of them.
+    """
     entries, true_m = [], {row["prompt"]: row["asset"]["m"] for row in rows if row["variant"] == "truth"}
     for mode in ("truth", *arguments.modes):
         for variant in ("truth", *arguments.variants):
@@ -160,7 +192,11 @@ def table(rows: list[dict], arguments: Arguments) -> list[dict]:
                 continue
             entry: dict = {"mode": mode, "variant": variant, "samples": len(group)}
             for name in FIGURES:
-                values = [v for v in (figures(row, true_m)[name] for row in group) if v is not None]
+                lacking = {
+                    (r["prompt"], r["seed"]) for r in rows if r["mode"] == mode and figures(r, true_m)[name] is None
+                }
+                of = [figures(row, true_m)[name] for row in group if (row["prompt"], row["seed"]) not in lacking]
+                values = [v for v in of if v is not None]
                 entry[name] = round(statistics.mean(values), 4) if values else None
             entry["over_none"] = {} if variant in ("truth", "none") else over_none(group, rows, true_m)
             entries.append(entry)

@@ -67,6 +67,8 @@ class Arguments:
     steps: int = DEFAULT_STEPS
     guidance_scale: float = 2.0
     guidance_3d: float = 0.5
+    motion: Literal["usual", "unsaid"] = "usual"
+    """usual: the amount that `generate` asks for by default (of a picture alone: the median); unsaid: left to the model."""
     data: Path = DATA
     """Folder with assets/."""
     chosen_by: int = 0
@@ -225,6 +227,7 @@ def run_case(case: Case, seed: int, *, pipe: Any, training: TrainingOrbits, argu
         orbit=Orbit(azimuth_start_deg=told),
         guidance_scale=arguments.guidance_scale,
         guidance_3d=arguments.guidance_3d,
+        motion="usual" if arguments.motion == "usual" else None,
         steps=arguments.steps,
         seed=seed,
         progress=False,
@@ -291,7 +294,7 @@ def main(arguments: Arguments) -> None:
     training = lru_cache(maxsize=1)(
         lambda: TrainingOrbits(store, pipe.autoencoder)
     )  # minutes, for nothing where all is done
-    names = ("prompt", "as_front", "steps", "guidance_scale", "guidance_3d")
+    names = ("prompt", "as_front", "steps", "guidance_scale", "guidance_3d", "motion")
     settings = {name: getattr(arguments, name) for name in names}
     latents = digest(store.files)  # `nearest` and `oracle` are of this training set
     stamp = hashlib.sha256(json.dumps([pipe.weights_hash, latents, settings]).encode()).hexdigest()[:12]

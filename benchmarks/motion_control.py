@@ -5,11 +5,14 @@
 20 prompts x 7 levels (0, 1/6 ... 1) of `motion`, one seed. For each: the moving orbit is sampled (the static orbit of the same
 seed once a prompt), an asset is constructed from both, and m is measured on it: its moving orbit against the same orbit
 frozen at 0, on white (`orbit4d.evaluate.motion.asset_motion`). Beside it: m of the sampled clip against the sampled static
-orbit; m of the asset with smoothed paths, which flicker does not survive; drift and flicker of its still parts; and a prompt's
-noise floor, m of the asset of the static orbit played with running times, constructed like the others: nothing moves in it.
+orbit, and against the clip of level 0, which is free of what the two kinds of samples disagree about; m of the asset with
+smoothed paths, which flicker does not survive; drift and flicker of its still parts; and what construction alone adds: m of the
+asset of the static orbit played with running times.
 
 `matched` is the same asset with its motion widened or narrowed towards the amount asked for, as `generate --motion` does (at most
-1.5 times, see orbit4d.splat.amount): the loop closed by measuring, beside what the network alone makes of the number.
+1.5 times, see orbit4d.splat.amount): the loop closed by measuring, beside what the network alone makes of the number. What was
+measured to close it is no test of it, so the matched asset is also measured on an orbit from above that the search does not see
+(`elsewhere`), and ranks are given without level 0 as well, where the matched asset stands still by definition.
 
 A finished (prompt, level) is a line of WORK/rows.jsonl and a strip of pictures beside it, and is not done again. A changed
 model or setting is another case: one work folder can hold many; the report is of the settings asked for.
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -31,6 +34,7 @@ from prompts import choose_prompts, prompts_by_kind
 from rows import Rows
 from shared import write_report
 
+from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.evaluate.metrics import motion_magnitude
@@ -38,6 +42,9 @@ from orbit4d.evaluate.motion import asset_motion, scene_magnitude
 from orbit4d.splat.amount import match_motion
 from orbit4d.splat.fit import FitConfig, fit
 from orbit4d.splat.gaussians import Gaussians4D
+
+ELEVATION = 20.0
+"""Of the orbit that matching does not see, in degrees."""
 
 
 @dataclass(kw_only=True)
@@ -107,29 +114,37 @@ def run_prompt(
         return
     options = {name: settings[name] for name in ("seed", "steps", "guidance_scale", "guidance_3d")}
     static = pipe(prompt=prompt, static=True, progress=False, **options)
+
+    @cache
+    def moving(level: float) -> OrbitalClip:
+        return pipe(prompt=prompt, motion=level, guidance_motion=settings["guidance_motion"], progress=False, **options)
+
     for case in cases:
         if case in rows:
             continue
         started = time.monotonic()
         if case["level"] == "floor":
             times = torch.linspace(0, 1, len(static))
-            clip, still, row = replace(static, times=times), static, {"target_m": None, "clip_m": None}
+            clip, row = replace(static, times=times), {"target_m": None, "clip_m": None, "clip_m_over_0": None}
         else:
-            on_motion = settings["guidance_motion"]
-            clip = pipe(prompt=prompt, motion=case["level"], guidance_motion=on_motion, progress=False, **options)
-            still = static
+            clip = moving(case["level"])
             row = {
                 "target_m": pipe.asked_magnitude(case["level"]),
                 "clip_m": float(motion_magnitude(clip.on_background(), static.on_background())),
+                "clip_m_over_0": float(motion_magnitude(clip.on_background(), moving(0.0).on_background())),
             }
         sampled = time.monotonic()
-        scene = construct(clip, still, steps=settings["fit_steps"], seed=settings["seed"])
+        scene = construct(clip, static, steps=settings["fit_steps"], seed=settings["seed"])
         found: dict = {"asset": asset_motion(scene, clip.cameras, clip.times)}
         seconds = {"sample": round(sampled - started, 1), "construct": round(time.monotonic() - sampled, 1)}
         if case["level"] != "floor":
             measured = partial(scene_magnitude, cameras=clip.cameras, times=clip.times)
             scene, matched = match_motion(scene, row["target_m"], magnitude=measured)
-            found["matched"] = asset_motion(scene, clip.cameras, clip.times) | {"gain": round(matched.gain, 4)}
+            above = Orbit(frames=len(clip), elevation_deg=ELEVATION).cameras(clip.cameras.width)
+            found["matched"] = asset_motion(scene, clip.cameras, clip.times) | {
+                "gain": round(matched.gain, 4),
+                "m_elsewhere": scene_magnitude(scene, above, clip.times),
+            }
         draw_strip(scene, clip, pictures, case)
         rows.add(case | row | found | {"seconds": seconds})
 

@@ -118,10 +118,13 @@ def main(arguments: Arguments) -> None:
             wanted += cases
             if all(case in rows for case in cases):
                 continue
-            static = sample(pipe, VARIANTS[name], level=None, case=cases[0])
+            # Against the clip of level 0 where that asks for none at all: a static orbit is another sample, and differs by itself.
+            level = 0.0 if pipe.asked_magnitude(0.0) == 0 else None
+            static = sample(pipe, VARIANTS[name], level=level, case=cases[0])
             for case in cases:
                 if case not in rows:
-                    clip = sample(pipe, VARIANTS[name], level=case["level"], case=case)
+                    same = case["level"] == level
+                    clip = static if same else sample(pipe, VARIANTS[name], level=case["level"], case=case)
                     m = float(motion_magnitude(clip.on_background(), static.on_background()))
                     rows.add(case | {"m": m, "target_m": pipe.asked_magnitude(case["level"])})
     found = [rows[case] for case in wanted]
@@ -130,22 +133,29 @@ def main(arguments: Arguments) -> None:
 
 
 def table(rows: list[dict]) -> list[dict]:
-    """One entry a variant: over prompts, the mean rank correlation and the mean spread of log m."""
-    entries = []
+    """One entry a variant: over prompts, the mean rank correlation, the mean spread of log m, and by how much that is above the
+    default's for the same prompt."""
+    entries, default = [], {}
     for name in dict.fromkeys(row["variant"] for row in rows):
-        correlations, spreads, asked = [], [], []
+        correlations, spreads, asked = [], {}, []
         for prompt in dict.fromkeys(row["prompt"] for row in rows):
             line = sorted(
                 (r for r in rows if (r["variant"], r["prompt"]) == (name, prompt)), key=lambda row: row["level"]
             )
             correlations.append(spearman([r["level"] for r in line], [r["m"] for r in line]))
             least = next(r for r in line if r["target_m"] > 0)  # level 0 may ask for none at all
-            spreads.append(math.log(max(line[-1]["m"], 1e-12) / max(least["m"], 1e-12)))
+            spreads[prompt] = math.log(max(line[-1]["m"], 1e-12) / max(least["m"], 1e-12))
             asked.append(math.log(line[-1]["target_m"] / least["target_m"]))
         found = bootstrap_interval(correlations)
         entry: dict[str, Any] = {"variant": name, "prompts": len(correlations)}
         entry |= {"spearman": found["mean"], "interval_95": [found["low"], found["high"]]}
-        entry |= {"log_m_spread": round(statistics.mean(spreads), 3), "asked": round(statistics.mean(asked), 3)}
+        entry |= {
+            "log_m_spread": round(statistics.mean(spreads.values()), 3),
+            "asked": round(statistics.mean(asked), 3),
+        }
+        default = spreads if name == "default" else default
+        over = bootstrap_interval([spreads[p] - default[p] for p in spreads if p in default and name != "default"])
+        entry["spread_over_default"] = {"mean": over["mean"], "interval_95": [over["low"], over["high"]]}
         entries.append(entry)
     return entries
 

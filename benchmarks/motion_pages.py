@@ -13,16 +13,19 @@ from orbit4d.evaluate.evaluate import render_scene
 from orbit4d.evaluate.motion import spearman
 from orbit4d.evaluate.resampling import bootstrap_interval
 from orbit4d.files import atomic_path
+from orbit4d.splat.amount import LARGEST_GAIN
 from orbit4d.splat.gaussians import Gaussians4D
 
 Row = dict[str, Any]
 SETTINGS = ("weights", "seed", "steps", "guidance_scale", "guidance_3d", "guidance_motion", "fit_steps")
 CASE = ("prompt", "level", *SETTINGS)
 """What tells one row from another."""
-MEASURES = ("matched_m", "matched_m_smoothed", "m", "m_smoothed", "clip_m")
-SHARES = ("m_at_0_of_median", "matched_m_at_0_of_median", "floor_of_median")
-"""At level 0, as a share of the prompt's median over its levels: m of the network's own asset, of the matched one (of the median
-of matched ones), and the noise floor's m (of the median of the network's own)."""
+MEASURES = ("matched_m", "matched_m_elsewhere", "matched_m_smoothed", "m", "m_smoothed", "clip_m", "clip_m_over_0")
+SHARES = ("m_at_0_of_median", "floor_of_median", "matched_of_target")
+"""m of the network's own asset at level 0 as a share of its prompt's median over the levels; the same of what construction adds;
+and, over the levels above 0, the matched asset's m on the orbit that matching does not see as a share of what was asked for."""
+AT_LIMIT = 0.999 * LARGEST_GAIN
+"""A gain from which on matching came to its end."""
 SHOWN = (0, 4, 8, 12, 16, 20)
 
 
@@ -37,26 +40,35 @@ def summary(rows: list[Row]) -> dict:
         lowest = next((r for r in levels if r["level"] == 0), None)
         entry = {"prompt": prompt, "seed": seed, "levels": len(levels)}
         entry["spearman"] = {name: round(spearman(asked, [_figure(r, name) for r in levels]), 4) for name in MEASURES}
+        above = [r for r in levels if r["level"] > 0]
+        if len(above) > 1:
+            entry["spearman_above_0"] = {
+                name: round(spearman([r["level"] for r in above], [_figure(r, name) for r in above]), 4)
+                for name in MEASURES
+            }
         entry |= {
             "m_at_0_of_median": _of_median(lowest, levels, "m"),
-            "matched_m_at_0_of_median": _of_median(lowest, levels, "matched_m"),
             "floor_of_median": _of_median(floor, levels, "m"),
+            "matched_of_target": _median([_figure(r, "matched_m_elsewhere") / r["target_m"] for r in above]),
             "m": [round(r["asset"]["m"], 6) for r in levels],
             "matched_m": [round(r["matched"]["m"], 6) for r in levels],
         }
         cases.append(entry)
     if not cases:
         return {"prompts": 0}
+    moved = [r for r in rows if r["level"] not in ("floor", 0)]
     return {
         "prompts": len({c["prompt"] for c in cases}),
-        "spearman": {name: _mean_with_interval(cases, name) for name in MEASURES},
+        "spearman": {name: _mean_with_interval(cases, "spearman", name) for name in MEASURES},
+        "spearman_above_0": {name: _mean_with_interval(cases, "spearman_above_0", name) for name in MEASURES},
         **{name: _median([c[name] for c in cases]) for name in SHARES},
         "by_level": _by_level(rows),
         "still_parts": {
             name: _median([r["asset"]["still"][name] for r in rows if r["level"] != "floor"])
             for name in ("drift", "flicker", "of_object")
         },
-        "gain": _median([r["matched"]["gain"] for r in rows if r["level"] != "floor"]),
+        "gain": _median([r["matched"]["gain"] for r in moved]),
+        "at_limit": round(statistics.mean(r["matched"]["gain"] >= AT_LIMIT for r in moved), 4) if moved else None,
         "seconds_an_asset": round(statistics.mean(sum(r["seconds"].values()) for r in rows), 1),
         "cases": cases,
     }
@@ -139,8 +151,8 @@ def _by_level(rows: list[Row]) -> list[dict]:
 
 
 def _figure(row: Row, name: str) -> float:
-    if name == "clip_m":
-        return row["clip_m"]
+    if name.startswith("clip_m"):
+        return row[name]
     return row["matched"][name.removeprefix("matched_")] if name.startswith("matched_") else row["asset"][name]
 
 
@@ -150,11 +162,14 @@ def _of_median(row: Row | None, levels: list[Row], name: str) -> float | None:
     return None if row is None or middle == 0 else round(_figure(row, name) / middle, 4)
 
 
-def _mean_with_interval(cases: list[dict], name: str) -> dict:
+def _mean_with_interval(cases: list[dict], kind: str, name: str) -> dict | None:
     """Over prompts: seeds of one prompt are averaged first, for they are not independent. `least` is of a single seed."""
     of_prompt: dict[str, list[float]] = {}
     for case in cases:
-        of_prompt.setdefault(case["prompt"], []).append(case["spearman"][name])
+        if kind in case:
+            of_prompt.setdefault(case["prompt"], []).append(case[kind][name])
+    if not of_prompt:
+        return None
     found = bootstrap_interval([statistics.mean(v) for v in of_prompt.values()])
     least = min(min(v) for v in of_prompt.values())
     return {"mean": found["mean"], "interval_95": [found["low"], found["high"]], "least": least}

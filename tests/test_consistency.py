@@ -15,6 +15,7 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.errors import InputError
 from orbit4d.evaluate.consistency import (
     SurfaceMotion,
+    _held_out,
     scene_drift,
     scene_motion,
     scene_time_consistency,
@@ -219,3 +220,11 @@ def test_bad_input() -> None:
     with pytest.raises(ValueError, match="truth must have"):
         cameras: Cameras = Orbit(frames=3).cameras(32)
         scene_drift(cloud(), cameras, Orbit(frames=3).times, truth=clip)
+
+
+def test_no_moment_is_held_out_of_all_orbits() -> None:
+    one = Orbit(frames=24).times.tolist()
+    assert _held_out(one, 4) == list(range(3, 23, 4))
+    two = [i % 24 for i in _held_out(one * 2, 4)]
+    assert len(two) > 10 and len(set(two)) == len(two)
+    assert _held_out([0.0] * 24, 4) == list(range(3, 23, 4)), "a static orbit is one orbit"

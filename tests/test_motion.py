@@ -227,18 +227,23 @@ def test_a_monotone_pipeline_has_correlation_one_and_is_resumed(
     assert (tmp_path / "report_sheet.png").stat().st_size > 1000
     assert pipe.calls == 2 * (1 + 4)
 
-    # Nothing is left to do; with the last line gone, one static orbit and one level are.
+    assert report["spearman_above_0"]["matched_m_elsewhere"]["mean"] == 1
+    assert report["at_limit"] == 0 and report["matched_of_target"] == pytest.approx(1, abs=0.5)
+    over_0 = [line["clip_m_over_0"] for line in report["by_level"]]
+    assert over_0[0] == 0 and over_0 == sorted(over_0)
+
+    # Nothing is left to do; with the last line gone, one static orbit, one level and the clip of level 0 are.
     motion_control.main(arguments(tmp_path))
     assert pipe.calls == 10
     lines = (tmp_path / "rows.jsonl").read_text().splitlines()
     (tmp_path / "rows.jsonl").write_text("\n".join(lines[:-1]) + "\n" + lines[-1][:40])
     motion_control.main(arguments(tmp_path))
-    assert pipe.calls == 12
+    assert pipe.calls == 13
     assert json.loads((tmp_path / "report.json").read_text())["spearman"] == report["spearman"]
 
     # Other settings are other cases, in the same folder.
     motion_control.main(arguments(tmp_path, fit_steps=300))
-    assert pipe.calls == 22
+    assert pipe.calls == 23
     assert json.loads((tmp_path / "report.json").read_text())["prompts"] == 2
 
 
@@ -257,9 +262,10 @@ def row(level: float | str, *, m: float) -> dict:
     values = dict.fromkeys(CASE, 0) | {"prompt": "a ball rising", "level": level}
     return values | {
         "clip_m": m,
+        "clip_m_over_0": m,
         "target_m": m,
         "asset": {"m": m, "m_smoothed": m, "still": still},
-        "matched": {"m": m, "m_smoothed": m, "still": still, "gain": 1.0},
+        "matched": {"m": m, "m_smoothed": m, "m_elsewhere": m, "still": still, "gain": 1.0},
         "seconds": {"sample": 1.0, "construct": 1.0},
     }
 
@@ -340,14 +346,16 @@ def test_the_benches_measure_the_pipelines_own_guidance_on_motion(tmp_path: Path
 
 
 def test_seeds_of_a_prompt_are_one_case() -> None:
-    """The interval is over prompts: more seeds of the same two do not make it narrower than the two can."""
+    """The interval is over prompts: more seeds of the same two are no more prompts."""
     rows = []
     for prompt, sign in (("a", 1), ("b", -1)):
         for seed in range(6):
             rows += [row(level, m=0.02 + sign * level / 100) | {"prompt": prompt, "seed": seed} for level in (0.0, 1.0)]
     found = summary(rows)
     assert found["prompts"] == 2
-    assert found["spearman"]["m"] == {"mean": 0.0, "interval_95": [-1.0, 1.0], "least": -1.0}
+    assert found["spearman"]["m"] == {"mean": 0.0, "interval_95": [None, None], "least": -1.0}, (
+        "two prompts tell no interval"
+    )
 
 
 def test_the_knob_study_puts_things_back(tmp_path: Path) -> None:

@@ -285,6 +285,9 @@ def test_bootstrap() -> None:
     assert found["low"] is not None and found["high"] is not None
     assert 0.37 < found["low"] < 0.45 and 0.55 < found["high"] < 0.63
     assert bootstrap_interval([0.3]) == {"mean": 0.3, "low": None, "high": None, "count": 1}
+    few = bootstrap_interval([0.1, 0.2, 0.3, 0.4])
+    assert few == {"mean": 0.25, "low": None, "high": None, "count": 4}
+    assert bootstrap_interval([0.1, 0.2, 0.3, 0.4, 0.5])["low"] is not None
     assert bootstrap_interval([]) == {"mean": None, "low": None, "high": None, "count": 0}
 
 

@@ -40,7 +40,8 @@ def guided(variant: str, seed: int, psnr: float | None, *, mode: str = "image", 
         "seed": seed,
         "against_truth": against,
         "view": {"held_out_foreground_psnr": 10.0, "fitted_foreground_psnr": 12.0, "gap": 2.0},
-        "time": {"mean_absolute": warp},
+        "time": {"mean_absolute": warp, "unwarped": warp and 0.04},
+        "sharpness": 0.7,
         "asset": {"m": 0.02 if variant == "truth" else 0.01},
     }
 
@@ -60,19 +61,21 @@ def test_gains_of_guidance_are_paired() -> None:
     assert plain["m_of_truth"] == 0.5
     report = {"table": entries, "clips": 1, "seeds": [0, 1], "steps": 20}
     text = control_tables.guidance(report, {})
-    assert "| image + prompt | plain 2 | 2 | 13.5 | 0.8 | 10 | - | 0.5 |" in text
+    assert "| image + prompt | plain 2 | 2 | 13.5 | 0.8 | 10 | 2 | - | - | 0.5 | 0.7 |" in text
+    assert "| image + prompt | none | 2 | 12.5 | 0.8 | 10 | 2 | - | - |" in text, "a mean is of clips that all have"
     assert "| image + prompt | plain 2 | 1.000 |" in text
 
 
 def test_seeds_of_a_clip_do_not_narrow_the_interval_of_a_gain() -> None:
-    """Two clips, one that gains 1 and one that gains 3 at each of many seeds: the mean may be either's."""
+    """Six clips, one of which gains 7 and the others 1 at each of many seeds: the mean may be as low as theirs."""
     rows = []
-    for prompt, gain in (("a fox running", 1.0), ("a crab walking", 3.0)):
+    for number, gain in enumerate((1.0, 1.0, 1.0, 1.0, 1.0, 7.0)):
+        prompt = f"clip {number}"
         for seed in range(8):
             rows += [guided(v, seed, 10.0 + g) | {"prompt": prompt} for v, g in (("none", 0.0), ("plain 2", gain))]
     group = [r for r in rows if r["variant"] == "plain 2"]
     found = guidance.over_none(group, rows, {})
-    assert found["foreground_psnr"] == {"mean": 2.0, "interval_95": [1.0, 3.0]}
+    assert found["foreground_psnr"] == {"mean": 2.0, "interval_95": [1.0, 4.0]}
 
 
 def test_frame_0_counts_in_no_rung(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -207,9 +210,10 @@ def test_the_section_on_motion_control() -> None:
             given
             | {
                 "clip_m": m,
+                "clip_m_over_0": m,
                 "target_m": m,
                 "asset": found,
-                "matched": found | {"gain": 1.2},
+                "matched": found | {"gain": 1.2, "m_elsewhere": m / 2},
                 "seconds": {"sample": 9.0, "construct": 8.0},
             }
         )
@@ -219,8 +223,8 @@ def test_the_section_on_motion_control() -> None:
     assert report["floor_of_median"] == pytest.approx(0.1)
     assert report["seconds_an_asset"] == 17
     text = control_tables.motion_control(report, {})
-    assert report["matched_m_at_0_of_median"] == pytest.approx(0.2)
-    assert "| m of the network's own asset | 1.000 | 1.00 |" in text
+    assert (report["matched_of_target"], report["gain"], report["at_limit"]) == (0.5, 1.2, 0)
+    assert "| m of the network's own asset | 1.000 | 1.00 | 1.000 |" in text
     assert "| m of the matched asset | 1.000 | 1.00 |" in text
     assert "20.0 %" in text
     assert "guidance 2, 3D-aware 0.5, on motion 0" in text
@@ -246,10 +250,11 @@ def test_places_in_a_page_are_filled_and_filled_again() -> None:
     """From reports that are there; without one, a place says that nothing was measured, and other text stays."""
     page = "Before.\n\n<!-- figures: motion_knobs -->\nold\n<!-- end -->\n\nBetween.\n\n"
     page += "<!-- figures: motion_calibration -->\nold\n<!-- end -->\n"
+    over = {"mean": 0.5, "interval_95": [0.1, 0.9]}
     entry = {"variant": "on motion 3", "prompts": 6, "spearman": 0.9, "interval_95": [0.8, 0.95]}
-    reports = {"motion_knobs": {"table": [entry | {"log_m_spread": 1.2, "asked": 4.0}]}}
+    reports = {"motion_knobs": {"table": [entry | {"log_m_spread": 1.2, "asked": 4.0, "spread_over_default": over}]}}
     filled = tables.with_headlines(page, reports)
-    assert "| on motion 3 | 6 | 0.90 (0.80 to 0.95) | 1.20 | 4.00 |" in filled
+    assert "| on motion 3 | 6 | 0.90 (0.80 to 0.95) | 1.20 | 0.50 (0.10 to 0.90) | 4.00 |" in filled
     assert filled.count(tables.NOT_MEASURED) == 1
     assert "old" not in filled
     assert filled.startswith("Before.")

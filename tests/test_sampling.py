@@ -243,7 +243,7 @@ def test_unsaid_motion_is_the_prompts_own(pipe):
         "usual_motion": 0.3,
         "vocabulary": ["a fox"],
         "prompts": {"a fox": ["a fox running", "a fox standing"]},
-        "amounts": {"a fox running": 0.9, "a fox standing": 0.1},
+        "amounts": {"a fox": {"running": 0.9, "standing": 0.1}},
     }
     parts = {"autoencoder": pipe.autoencoder, "denoiser": pipe.denoiser, "scheduler": pipe.scheduler}
     told = Orbit4DPipeline(**parts, motion=pipe.motion | record)
@@ -278,6 +278,7 @@ def test_features_come_with_their_cameras(pipe):
         ({}, "--prompt"),
         ({"prompt": "   "}, "--prompt"),
         ({"prompt": "a fox", "motion": 1.5}, "--motion"),
+        ({"prompt": "a fox", "motion": "much"}, "--motion"),
         ({"prompt": "a fox", "motion": float("nan")}, "--motion"),
         ({"prompt": "a fox", "steps": 0}, "--steps"),
         ({"image": torch.zeros(3, 8, 8)}, "RGBA"),

@@ -108,14 +108,28 @@ def test_damaged_or_older_records(record: dict) -> None:
 
 
 def test_amounts_are_of_the_longest_motion_that_is_named() -> None:
-    captions = ["a fox running", "a fox running and jumping", "a fox odd", "a fox flat"]
-    quantiles = dict(zip(captions, (0.8, 0.9, 7, True), strict=True)) | {"a stranger": 0.2}
-    record = {"vocabulary": ["a fox"], "prompts": {"a fox": captions}, "amounts": quantiles}
+    of_fox = {
+        "running": 0.8,
+        "galloping": 0.8,
+        "running and jumping": 0.9,
+        "standing": 0.1,
+        "odd": 7,
+        "flat": True,
+        "\x1b": 0,
+    }
+    record = {"vocabulary": ["a fox"], "amounts": {"a fox": of_fox, "a stranger": 0.2}}
     words = Vocabulary.of_record(record)
-    assert words.amounts == {"fox": {"running": 0.8, "running and jumping": 0.9}}
-    asked = ("two foxes running", "A fox, running and jumping", "a fox", "a horse running", "a fox odd")
-    assert [words.amount(p) for p in asked] == [0.8, 0.9, None, None, None]
-    assert Vocabulary.of_record(record | {"amounts": ["a fox"]}).amounts == {"fox": {}}
+    assert words.amounts == {"fox": dict(list(of_fox.items())[:4])}
+    asked = {
+        "two foxes running": 0.8,
+        "A fox, running and jumping": 0.9,
+        "a fox that stands": 0.1,
+        "the fox gallops": 0.8,
+    }
+    asked |= {"a fox": None, "a horse running": None, "a fox odd": None, "a toy fox running": None}
+    assert {prompt: words.amount(prompt) for prompt in asked} == asked
+    for damaged in (["a fox"], {"a fox": 0.5}, None):
+        assert Vocabulary.of_record(record | {"amounts": damaged}).amounts == {}
 
 
 def test_names_that_cannot_be_shown_are_left_out() -> None:

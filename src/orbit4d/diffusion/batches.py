@@ -121,12 +121,13 @@ class LatentSet:
         every_log_m = torch.tensor([log_motion(c["motion_magnitude"]) for c in self.clips])
         roles = torch.tensor([_role(file, clip) for file, clip in zip(names, self.clips, strict=True)])
         # Of a static set only its static orbits are known.
-        log_m = every_log_m[roles != ROLES.index("static")] if (roles != ROLES.index("static")).any() else every_log_m
+        known = roles != ROLES.index("static")
+        log_m = every_log_m[known] if known.any() else every_log_m
         self.log_m_mean = float(log_m.mean())
         self.log_m_std = float(log_m.std()) if len(log_m) > 1 and float(log_m.std()) > 0 else 1.0
         self.motion = (every_log_m - self.log_m_mean) / self.log_m_std
         self.log_m_quantiles = torch.quantile(log_m, torch.linspace(0, 1, 21)).tolist()
-        authored = every_log_m[torch.tensor([not clip.get("damped") for clip in self.clips])]
+        authored = every_log_m[known & torch.tensor([not clip.get("damped") for clip in self.clips])]
         self.usual_motion = float((log_m <= authored.median()).float().mean()) if len(authored) else None
         """The quantile of the undamped clips' median."""
         self.log_m_quantiles[0] -= STILL_BELOW
@@ -178,26 +179,35 @@ class LatentSet:
         return {kind: sorted(captions) for kind, captions in sorted(found.items())}
 
     @property
-    def amounts(self) -> dict[str, float]:
-        """How much each of these prompts moves as authored: the quantile of the mean log m of the undamped clips called so."""
-        found: dict[str, list[float]] = {}
+    def amounts(self) -> dict[str, dict[str, float]]:
+        """Kind -> motion, as captions word it after the kind ("a fox" -> "running") -> how much that moves as authored: the
+        quantile of the mean log m of its undamped clips. Without toys, whose captions are free text."""
+        found: dict[str, dict[str, list[float]]] = {}
         for clip in self.clips:
-            if clip["kind"] and clip["captions"] and not clip.get("damped") and clip.get("role") != "static":
-                found.setdefault(str(clip["captions"][0]), []).append(log_motion(clip["motion_magnitude"]))
-        return {prompt: round(self._quantile_of(statistics.fmean(of)), 4) for prompt, of in sorted(found.items())}
+            kind = str(clip["kind"] or "toy ")
+            if kind.startswith("toy ") or clip.get("damped") or clip.get("role") == "static":
+                continue
+            for caption in clip["captions"]:
+                if caption.startswith(kind + " "):
+                    of_kind = found.setdefault(kind, {})
+                    of_kind.setdefault(caption[len(kind) + 1 :], []).append(log_motion(clip["motion_magnitude"]))
+        return {
+            kind: {motion: round(self._quantile_of(statistics.fmean(of)), 4) for motion, of in sorted(motions.items())}
+            for kind, motions in sorted(found.items())
+        }
 
     def _quantile_of(self, log_m: float) -> float:
         """The inverse of reading `log_m_quantiles` between its entries; in [0, 1]."""
         return float(np.interp(log_m, self.log_m_quantiles, np.linspace(0, 1, len(self.log_m_quantiles))))
 
     def _latent_motion_scale(self) -> float:
-        """Mean m_latent over the main orbits: the unit of L_mr."""
+        """Mean m_latent over the main orbits, above 0 even where nothing moves: the unit of L_mr."""
         i = torch.arange(self.count)
         values = [
             (self.latents[n[i, i]].float() - self.latents[s].float()).square().mean()
             for n, s in zip(self.index, self.still, strict=True)
         ]
-        return float(torch.stack(values).mean())
+        return max(float(torch.stack(values).mean()), 1e-8)
 
 
 def undamped_key(clip: dict) -> str:

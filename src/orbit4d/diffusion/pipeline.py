@@ -83,7 +83,7 @@ class Orbit4DPipeline:
             denoiser=load_complete(Denoiser, folder / "denoiser"),
             scheduler=load_scheduler(folder / "scheduler") if stored else make_scheduler(DEFAULT),
             motion=record,
-            weights_hash=digest(weights),
+            weights_hash=digest([*weights, folder / "pipeline.json"]),
         )
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -199,8 +199,8 @@ class Orbit4DPipeline:
                 raise InputError(f"references: expected square frames, got {width} x {height}")
         if static and static_clip is not None:
             raise InputError("static: a static orbit is what static_clip is already; expected one of them, got both")
-        if motion is not None and not 0 <= motion <= 1:
-            raise InputError(f"--motion: expected a number in [0, 1], got {motion}")
+        if motion is not None and not (isinstance(motion, int | float) and 0 <= motion <= 1):
+            raise InputError(f"--motion: expected a number in [0, 1], got {motion!r}")
         if steps is not None and not 1 <= steps <= MAX_STEPS:
             raise InputError(f"--steps: expected 1 to {MAX_STEPS}, got {steps}")
         check_orbits(orbits, shared_frames)

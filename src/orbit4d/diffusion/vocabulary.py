@@ -50,7 +50,8 @@ class Vocabulary:
 
     Attributes:
         kinds: plain name ("fox") -> its motions ("running", ...), sorted. toys: the same of generated toys.
-        amounts: kind -> motion -> how much it moves as authored, a quantile in [0, 1] of the training set's motion magnitude.
+        amounts: kind -> motion, in all its wordings -> how much it moves as authored, a quantile in [0, 1] of the training set's
+            motion magnitude.
         other_names: more names that the model was trained with ("dog") -> the plain one ("husky").
     """
 
@@ -62,16 +63,13 @@ class Vocabulary:
     @classmethod
     def of_record(cls, record: dict) -> Vocabulary:
         """From `pipeline.json`: `vocabulary` (kinds) and, in newer models, `prompts` (a kind's plainest captions) and `amounts` (a
-        caption's quantile).
+        kind's motions and their quantiles).
 
         The file may be anyone's: what is no name (empty, very long, or not printable) is left out.
         """
         names, prompts = record.get("vocabulary", []), record.get("prompts", {})
         names = [n for n in names if _is_name(n)][:MAX_KINDS] if isinstance(names, list) else []
         prompts = prompts if isinstance(prompts, dict) else {}
-        quantiles = record.get("amounts", {})
-        quantiles = quantiles if isinstance(quantiles, dict) else {}
-        amounts: dict[str, dict[str, float]] = {}
         kinds: dict[str, tuple[str, ...]] = {}
         toys: dict[str, tuple[str, ...]] = {}
         for name in sorted({*names, *[n for n in prompts if _is_name(n)][:MAX_KINDS]}):
@@ -79,9 +77,11 @@ class Vocabulary:
             captions = [c for c in captions if _is_name(c)][:MAX_PROMPTS] if isinstance(captions, list) else []
             toy = name.startswith("toy ")
             (toys if toy else kinds)[_bare(name)] = tuple(sorted({_motion(c, name) for c in captions} - {""}))
-            if not toy:
-                known = {_motion(c, name): quantiles.get(c) for c in captions}
-                amounts[_bare(name)] = {m: q for m, q in known.items() if m and _is_share(q)}
+        told = record.get("amounts", {})
+        told = [(k, of) for k, of in told.items() if isinstance(of, dict)][:MAX_KINDS] if isinstance(told, dict) else []
+        amounts = {
+            _bare(k): {m: q for m, q in [*of.items()][:MAX_PROMPTS] if _is_name(m) and _is_share(q)} for k, of in told
+        }
         others = {_bare(n): _bare(names[0]) for names in NAMES.values() if _bare(names[0]) in kinds for n in names[1:]}
         others = {n: k for n, k in others.items() if n not in kinds}
         return cls(kinds=kinds, toys=toys, other_names=others, amounts=amounts)
@@ -101,10 +101,11 @@ class Vocabulary:
 
     def amount(self, prompt: str) -> float | None:
         """How much the motion that the prompt names (the longest of its kind's) usually moves, a quantile in [0, 1]; None where it
-        names none."""
-        kind, text = self.kind_of(prompt), " ".join(_words(prompt))
-        known = self.amounts.get(kind or "", {})
-        found = [m for m in known if re.search(rf"\b{re.escape(m.lower())}\b", text)]
+        names none, or a toy. Endings do not count: "stands" is standing."""
+        words = _words(prompt)
+        known = {} if "toy" in words else self.amounts.get(self.kind_of(prompt) or "", {})
+        text = f" {' '.join(map(_stem, words))} "
+        found = [m for m in known if f" {' '.join(map(_stem, _words(m)))} " in text]
         return known[max(found, key=len)] if found else None
 
     def warning(self, prompt: str) -> str | None:

@@ -170,7 +170,8 @@ def view_consistency(
     Args:
         clip: an orbit (on which time runs too, so its motion must be smooth as well) or any clip that can be constructed.
         static_clip: the same object with time frozen; no frame of it is held out.
-        every: frames every - 1, 2 every - 1... are held out, but never the last one. steps, size, seed: of the construction.
+        every: frames every - 1, 2 every - 1... are held out, but never the last one; of a further frame of the same time, as
+            several orbits have, others: no moment is held out of all orbits. steps, size, seed: of the construction.
 
     Returns: the figures, and the scene. `held_out_foreground_psnr` and `fitted_foreground_psnr` in dB: what the views that
     the construction saw allow, and their `gap`; frames, steps and seed. Compare only with a true clip's of the same setting.
@@ -183,7 +184,7 @@ def view_consistency(
     from ..splat.fit import FitConfig, fit
 
     clip = clip.resized(size)
-    held = [i for i in range(every - 1, len(clip) - 1, every)]
+    held = _held_out(clip.times.tolist(), every)
     kept = [i for i in range(len(clip)) if i not in held]
     config = replace(FitConfig.for_size(size, steps), seed=seed)
     still = None if static_clip is None else static_clip.resized(size)
@@ -201,6 +202,12 @@ def view_consistency(
         "seconds": round(result.seconds, 1),
     }
     return report, result.scene
+
+
+def _held_out(times: list[float], every: int) -> list[int]:
+    """Each `every`th frame; shifted by one for each earlier frame of the same time, unless that is the first frame's."""
+    earlier = [times[:i].count(t) if t != times[0] else 0 for i, t in enumerate(times)]
+    return [i for i in range(len(times) - 1) if (i + earlier[i]) % every == every - 1]
 
 
 def still_pixels(frames: Tensor, alpha: Tensor) -> Tensor:
