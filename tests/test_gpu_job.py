@@ -57,9 +57,9 @@ def job():
 def clips() -> list[LatentClip]:
     """A ring that turns and rises, twice with less amplitude, before a background; and another kind."""
     torch.manual_seed(0)
-    background = torch.randn(12, 4, 4)
+    background = torch.randn(12, 16, 16)
     views = FRAMES - 1
-    cameras = Orbit(frames=FRAMES).cameras(32)[list(range(views))]
+    cameras = Orbit(frames=FRAMES).cameras(128)[list(range(views))]
     found = []
     for number, (name, amplitude, magnitude) in enumerate(
         [("a", 1.0, 0.02), ("a-less", 0.45, 0.004), ("a-least", 0.15, 0.001), ("b", 1.0, 0.05)]
@@ -77,8 +77,8 @@ def clips() -> list[LatentClip]:
             "captions": [f"a thing {name[0]}", "a thing"],
             "kind": f"thing {name[0]}",
             "motion_magnitude": magnitude,
-            "width": 32,
-            "height": 32,
+            "width": 128,
+            "height": 128,
             "times": torch.linspace(0, 1, FRAMES).tolist(),
             "camera_to_world": cameras.camera_to_world,
             "intrinsics": cameras.intrinsics,
@@ -107,7 +107,7 @@ def pack(job, clips, states, autoencoder, tmp_path_factory):
     recipe = job["pack_latents"].recipes(
         clips, autoencoder=job["unpack_weights"].autoencoder_digest(autoencoder), presets=("tiny",)
     )
-    small = {"latent_size": 4, "spatial_width": 32, "temporal_width": 16, "relative": "camera"}
+    small = {"spatial_width": 32, "temporal_width": 16, "relative": "camera"}
     recipe["presets"]["tiny"]["network"] |= small | {"lift": 4, "lift_blocks": (1,)}
     job["latent_pack"].write_pack(folder, clips, states=states, recipe=recipe, step=0.1, extra=3, extra_damped=1)
     return folder

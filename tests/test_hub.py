@@ -16,10 +16,11 @@ from huggingface_hub.errors import (
 )
 
 from orbit4d.cameras import Orbit
-from orbit4d.diffusion.autoencoder import RGBAAutoencoder
+from orbit4d.diffusion.autoencoder import FACTOR, RGBAAutoencoder
 from orbit4d.diffusion.denoiser import Denoiser
-from orbit4d.diffusion.hub import FILES, model_folder, read_record
+from orbit4d.diffusion.hub import FILES, LATENT_SIZE, model_folder, read_record
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
+from orbit4d.diffusion.sampling import SIZE
 from orbit4d.diffusion.schedulers import make_scheduler, scheduler_name
 from orbit4d.errors import InputError
 
@@ -155,6 +156,19 @@ def test_settings_out_of_bounds_are_refused_before_anything_is_built(
     assert "\n" not in str(caught.value) and "config.json" in str(caught.value)
 
 
+@pytest.mark.parametrize("change", [{"latent_size": 32}, {"latent_channels": 8}, {"text_width": 64}])
+def test_parts_that_do_not_fit_each_other_are_refused(tmp_path: Path, change: dict) -> None:
+    """Another autoencoder's channels, another size of frames, another text encoder: each a whole model by itself."""
+    tiny().save_pretrained(tmp_path / "m")
+    torch.manual_seed(0)
+    small = {"spatial_width": 32, "temporal_width": 16, "depth": 2, "spatial_heads": 2, "temporal_heads": 1}
+    Denoiser(**(small | change)).save_pretrained(tmp_path / "m" / "denoiser")
+    with pytest.raises(InputError, match=f"{next(iter(change))} {next(iter(change.values()))}, expected") as caught:
+        Orbit4DPipeline.from_pretrained(tmp_path / "m")
+    assert "\n" not in str(caught.value) and str(tmp_path / "m") in str(caught.value)
+    assert LATENT_SIZE * FACTOR == SIZE
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -163,6 +177,9 @@ def test_settings_out_of_bounds_are_refused_before_anything_is_built(
         {"log_m_quantiles": [2.0, 1.0]},
         {"log_m_quantiles": [1.0]},
         {"log_m_quantiles": [1.0, 10**400]},
+        {"log_m_quantiles": [1.0, 800.0]},
+        {"log_m_quantiles": [-800.0, 1.0]},
+        {"log_m_mean": float("nan")},
         {"log_m_mean": "0"},
         {"log_m_std": True},
         {"log_m_std": 0},

@@ -45,6 +45,23 @@ def test_an_oracle_is_recovered_and_asked_on_its_path(name: str, prediction: str
     torch.testing.assert_close(x, x0, atol=2e-4, rtol=0)
 
 
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("steps", [7, 12, 60, 61, 150, 400, 600])
+def test_ddim_steps_to_the_levels_that_it_asks_at(prediction: str, steps: int) -> None:
+    """Of steps that do not divide 1000 the stock class's timesteps are not those that it steps to; of 61 it makes 62."""
+    generator = torch.Generator().manual_seed(0)
+    x0, eps = (torch.randn(3, 4, 4, generator=generator) for _ in range(2))
+    schedule = Schedule(make_scheduler("ddim"), prediction=prediction).set_timesteps(steps)
+    assert len(schedule.levels) == steps and float(schedule.levels[0]) == pytest.approx(1, abs=2e-6)
+    x = eps
+    for i, t in enumerate(schedule.levels):
+        given = schedule.network_input(x, i)
+        a, s = path_coefficients(prediction, t)
+        torch.testing.assert_close(given, a * x0 + s * eps, atol=5e-5, rtol=0)
+        x = schedule.step(_output(prediction, x0, eps, t), i, x)
+    torch.testing.assert_close(x, x0, atol=5e-5, rtol=0)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_gaussian_is_sampled_with_its_variance(name: str) -> None:
     """Data N(0, c^2): the best denoiser is linear, and the exact flow maps eps to c eps; the solvers must agree with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -112,6 +113,10 @@ def test_training_starts_from_another_model(run, tmp_path, monkeypatch):
         line.started(lambda: Denoiser(spatial_width=32, temporal_width=32, depth=2), run / "weights")
     with pytest.raises(InputError, match="holds no weights"):
         line.started(grown, tmp_path)
+    same = {"spatial_width": 64, "temporal_width": 32, "depth": 2, "spatial_heads": 2, "temporal_heads": 1}
+    for name, other in (("prediction", "v"), ("relative", "camera")):
+        with pytest.raises(InputError, match=rf"--init: .*has {name} .*, this preset '?{other}"):
+            line.started(partial(Denoiser, **(same | {name: other})), run / "weights")
     monkeypatch.setitem(line.PRESETS, "tiny", brief)
     with pytest.raises(InputError, match="--init"):
         line.train("tiny", out=tmp_path / "run", init=tmp_path)

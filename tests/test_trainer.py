@@ -278,6 +278,36 @@ def test_a_torn_log_is_mended(tmp_path):
     assert (tmp_path / "log.jsonl").read_text() == '{"step": 4}\n{"step": 8}\n'
 
 
+def test_a_name_is_averaged_over_the_steps_that_had_it(tmp_path):
+    log = Log(tmp_path / "log.jsonl")
+    for step in range(4):
+        log.add(flow=1.0, **({"nll": 3.0} if step == 2 else {}))
+    assert (log.write(4)["flow"], json.loads((tmp_path / "log.jsonl").read_text())["nll"]) == (1.0, 3.0)
+    log.add(flow=2.0)
+    assert "nll" not in log.write(5)
+
+
+def test_checkpoints_that_count_steps_for_all_names_are_read(latents, whole, tmp_path, monkeypatch):
+    """As they were before each name had a count: the log goes on with the same averages."""
+    drawn, draw = [], DenoiserTask.draw
+
+    def until_the_twelfth(self, generator, part):
+        drawn.append(part)
+        if len(drawn) == 12:
+            raise KeyboardInterrupt
+        return draw(self, generator, part)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(DenoiserTask, "draw", until_the_twelfth)
+        train_denoiser(latents, tmp_path, config=config(), model=network())
+    state = content(tmp_path)
+    assert set(state["log"].pop("counts").values()) == {2} == {state["log"]["count"]}, "steps since the line of step 8"
+    torch.save(state, tmp_path / "checkpoint.pt")
+    train_denoiser(latents, tmp_path, config=config(), model=network())
+    assert_equal_runs(whole, tmp_path)
+    assert losses_of(tmp_path) == losses_of(whole)
+
+
 def test_batches_drawn_ahead_are_the_same_and_not_counted_before_they_are_taken():
     def numbers(ahead: bool) -> tuple[list[float], torch.Tensor]:
         stream = Stream(lambda g: float(torch.rand((), generator=g)), torch.Generator().manual_seed(1), ahead=ahead)

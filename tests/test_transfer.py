@@ -243,6 +243,8 @@ def test_whitening_recovers_mean_and_covariance_of_a_gaussian(tmp_path):
     assert float(made.explained) == pytest.approx(float(values[-4:].sum() / values.sum()), abs=0.02)
     made.save(tmp_path / "w.safetensors")
     assert torch.equal(Whitening.load(tmp_path / "w.safetensors")(features, levels), made(features, levels))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(made(features, levels).flatten(0, 1), white), "in training as where it was measured"
     (tmp_path / "w.safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match="statistics"):
         Whitening.load(tmp_path / "w.safetensors")

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from sample_fixtures import disc_sample, write_folder
 
 from orbit4d.cli import main
@@ -166,6 +167,7 @@ def clip_of(latents: torch.Tensor, *, level: float, reference: bool = False) -> 
         text_mask=None,
         log_m=torch.zeros(n),
         prompts=["a fox", ""][:n],
+        image=latents[:, 0] if reference else None,
     )
 
 
@@ -203,22 +205,31 @@ def test_a_saved_animatediff_pipeline_is_what_its_parts_are(animate, whole_anima
 
 
 def test_train_orster_takes_a_public_teacher(whole_animate, tmp_path, monkeypatch, capsys):
-    """The verb as a whole: refused without agreement to the licence; then frames encoded, statistics, steps, weights."""
+    """The verb as a whole: refused without agreement to the licence; then frames encoded, the damped ones' too, statistics, steps,
+    weights."""
     small = {"spatial_width": 16, "temporal_width": 16, "depth": 2, "spatial_heads": 2, "temporal_heads": 2}
     monkeypatch.setattr(presets, "denoiser_xs", lambda: Denoiser(**small))
     plan = RenderPlan(size=128, frames=8, orbits=1, rows=2, columns=2, outputs=())
-    write_folder(tmp_path / "data", [disc_sample(plan, key=f"disc{i}", radius=20 + 9 * i) for i in range(2)], plan=plan)
+    for name, radius in (("data", 20), ("less", 12)):
+        samples = [disc_sample(plan, key=f"disc{i}", radius=radius + 9 * i) for i in range(2)]
+        write_folder(tmp_path / name, samples, plan=plan)
     torch.manual_seed(0)
     autoencoder = RGBAAutoencoder(detail_channels=8, widths=(8, 8, 16))
     save_half(autoencoder, autoencoder.state_dict(), tmp_path / "model" / "autoencoder")
     line = ["train", "orster", "xs", "--data", str(tmp_path / "data"), "--autoencoder", str(tmp_path / "model")]
+    line += ["--damped", str(tmp_path / "less")]
     line += ["--out", str(tmp_path / "run"), "--temporal", str(whole_animate), "--steps", "1", "--batch", "4"]
     line += ["--precision", "fp32"]
     assert main(line) == 2
     assert "--non-commercial" in capsys.readouterr().err
     assert main([*line, "--non-commercial"]) == 0
     assert "NOT known to permit" in capsys.readouterr().out
-    assert len(list((tmp_path / "run" / "clean-temporal").glob("*.safetensors"))) == 2
+    clean = {f.stem: load_file(f)["latents"] for f in (tmp_path / "run" / "clean-temporal").glob("*.safetensors")}
+    assert set(clean) == {"disc0", "disc1", "disc0-d1", "disc1-d1"}
+    less = open_samples(tmp_path / "less")["disc1"]
+    frame = premultiplied(less, less.pairs[3:4]).float() / 255
+    wanted = load_teacher(whole_animate, prior="temporal", grid=4, block=1).encode(frame)[0]
+    torch.testing.assert_close(clean["disc1-d1"][3].float(), wanted, atol=2e-2, rtol=0)
     assert len(list((tmp_path / "run" / "denoiser" / "whitening").glob("temporal-*.safetensors"))) == 1
     record = json.loads((tmp_path / "run" / "weights" / "pipeline.json").read_text())
     assert record["transfer"]["teachers"]["temporal"]["licence"] == "creativeml-openrail-m"
@@ -262,6 +273,7 @@ def test_licences_are_said_and_must_be_agreed_to(orbiting, capsys):
     assert "stability-nc: NOT known to permit" in capsys.readouterr().out
     check_licence(teacher, non_commercial=True)
     assert licence_of(orbiting / "vae") == "unknown" and not is_permissive("unknown") and is_permissive("Apache-2.0")
+    assert is_permissive("apache-2.0 + MIT") and not is_permissive("apache-2.0 + unknown") and not is_permissive("")
 
 
 def test_what_is_no_teacher_is_refused(animate, orbiting, tmp_path):
@@ -279,6 +291,33 @@ def test_what_is_no_teacher_is_refused(animate, orbiting, tmp_path):
         PublicTeacher(str(broken), prior="spatial", grid=4)
 
 
+def test_public_networks_must_be_whole_and_as_large_as_their_files(animate, orbiting, tmp_path):
+    """What from_pretrained of diffusers or transformers would fill with random numbers, with a warning at most."""
+    shutil.copytree(animate, tmp_path / "animate")
+    words = tmp_path / "animate" / "base" / "text_encoder"
+    kept = load_file(words / "model.safetensors")
+    lost = next(name for name in kept if name.endswith("fc1.weight"))
+    save_file({k: v for k, v in kept.items() if k != lost}, words / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match=r"text_encoder: lacks weights of CLIPTextModel: .*fc1\.weight and 0 more"):
+        animate_teacher(tmp_path / "animate")
+    save_file(kept, words / "model.safetensors", metadata={"format": "pt"})
+    shutil.copytree(orbiting, tmp_path / "orbiting")
+    for part, change in (
+        (words, {"vocab_size": 10**10}),
+        (tmp_path / "orbiting" / "unet", {"block_out_channels": [32, 640000]}),
+    ):
+        file = part / "config.json"
+        before = file.read_text()
+        file.write_text(json.dumps(json.loads(before) | change))
+        with pytest.raises(InputError, match=r"config\.json asks for \d{10,} weights") as caught:
+            if part == words:
+                animate_teacher(tmp_path / "animate")
+            else:
+                PublicTeacher(str(tmp_path / "orbiting"), prior="spatial", grid=4, size=32)
+        assert "\n" not in str(caught.value)
+        file.write_text(before)
+
+
 def test_frames_are_encoded_once_and_a_student_trains_on_them(animate, orbiting, tmp_path, monkeypatch):
     samples = [disc_sample(PLAN, key=f"disc{i}", radius=5 + 3 * i) for i in range(2)]
     write_folder(tmp_path / "data", samples, plan=PLAN)
@@ -291,12 +330,12 @@ def test_frames_are_encoded_once_and_a_student_trains_on_them(animate, orbiting,
         "spatial": PublicTeacher(str(orbiting), prior="spatial", grid=2, size=32),
     }
     opened = open_samples(tmp_path / "data")
-    clean = {p: encoded_rows(t, data, opened, tmp_path / f"clean-{p}") for p, t in teachers.items()}
+    clean = {p: encoded_rows(t, data, [opened], tmp_path / f"clean-{p}") for p, t in teachers.items()}
     row = int(data.index[1, 2, 2])
     frame = premultiplied(opened["disc1"], [(2, 2)]).float() / 255
     torch.testing.assert_close(clean["temporal"][row].float(), teachers["temporal"].encode(frame)[0], atol=2e-2, rtol=0)
     monkeypatch.setattr(PublicTeacher, "encode", lambda *_: pytest.fail("encoded again"))
-    again = encoded_rows(teachers["temporal"], data, opened, tmp_path / "clean-temporal")
+    again = encoded_rows(teachers["temporal"], data, [opened], tmp_path / "clean-temporal")
     assert torch.equal(again, clean["temporal"])
 
     network = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -23,6 +25,7 @@ from orbit4d.diffusion.training import save_half
 from orbit4d.errors import InputError
 from orbit4d.transfer.orster import TransferConfig, is_temporal
 from orbit4d.transfer.own_teacher import OwnTeacher
+from orbit4d.transfer.targets import crossings
 from orbit4d.transfer.task import OrsterTask
 from orbit4d.transfer.train import (
     check_autoencoder,
@@ -148,6 +151,35 @@ def test_teachers_see_rows_and_columns_that_cross_the_students_frames(line, tmp_
     assert seen > 3, "clean frames where the student is shown some"
 
 
+def test_an_ordered_teacher_is_given_the_frame_that_the_student_is_shown(line, tmp_path):
+    """Clean, of the crossing frame's own row or column, wherever it lies there; the m frames stay evenly spaced."""
+    made = task(line, tmp_path, settings={"image_share": 0.5, "several_share": 0.5, "video_share": 0})
+    data, off_the_line = made.latents, 0
+    for seed in range(6):
+        generator = torch.Generator().manual_seed(seed)
+        batch, plan = made.draw_planned(generator, slice(None))
+        for prior in ("spatial", "temporal"):
+            found = crossings(
+                data, batch, plan, teacher=SimpleNamespace(prior=prior, ordered=True), clean=None, prediction="flow", count=6,
+                frames=3, generator=generator,
+            )  # fmt: skip
+            assert found is not None and found.clip.image is not None
+            for k, (b, f) in enumerate(zip(found.sample.tolist(), found.frame.tolist(), strict=True)):
+                own = (plan.views if prior == "spatial" else plan.times)[b]
+                shown = own[plan.reference[b]]
+                shown = shown[shown % 7 != own[f] % 7] if prior == "spatial" else shown[shown != own[f]]
+                if not len(shown):
+                    assert not bool(found.clip.image[k].any())
+                    continue
+                at = int(shown[0]) % 7 if prior == "spatial" else int(shown[0])
+                i, j = (at, int(plan.times[b, f])) if prior == "spatial" else (int(plan.views[b, f]), at)
+                still = bool((plan.x0[b] == plan.still[b]).all())
+                row = data.still[plan.clips[b], i] if still else data.index[plan.clips[b], i, j]
+                assert torch.equal(found.clip.image[k], data.latents[row].float())
+                off_the_line += not bool(found.clip.reference[k].any())
+    assert off_the_line > 3, "also where it is not one of the m frames"
+
+
 def test_transfer_leaves_the_batches_as_they_are(line, tmp_path):
     made = task(line, tmp_path)
     plain = DenoiserTask(made.latents, made.config, made.model, out=tmp_path, autoencoder=None)
@@ -190,7 +222,7 @@ def test_ablated_students_have_losses_too(line, tmp_path, options):
     total, terms = made.loss(made.model, made.draw(torch.Generator().manual_seed(0), slice(None)), torch.float32)
     total.backward()
     assert bool(torch.isfinite(total)) and float(terms["nll_temporal"]) != 0
-    assert (float(terms["bures_spatial"]) != 0) == (options.get("prior_kind") != "means")
+    assert ("bures_spatial" in terms) == (options.get("prior_kind") != "means"), "what has no target is not logged as 0"
 
 
 def same(one, two) -> bool:
@@ -298,8 +330,36 @@ def test_a_student_can_start_from_its_teachers(line):
     for prior, part in (("spatial", "spatial."), ("temporal", "temporal.")):
         own = given[prior].denoiser.state_dict()
         assert all(torch.equal(v, state[n]) for n, v in own.items() if n.startswith(part))
-    with pytest.raises(InputError, match="does not fit"):
-        start_from_teachers(with_priors(lambda: Denoiser(**(TINY | {"spatial_width": 32})), (1,)), given)
+    for change in ({"spatial_width": 32}, {"depth": 3}, {"lift": 4, "lift_blocks": (1,)}, {"relative": "camera"}):
+        other = with_priors(lambda change=change: Denoiser(**(TINY | change)), (1,))
+        before = {name: v.clone() for name, v in other.state_dict().items()}
+        with pytest.raises(InputError, match="does not fit"):
+            start_from_teachers(other, given)
+        assert same(before, dict(other.state_dict())), "nothing of a teacher that does not fit as a whole"
+
+
+def test_a_teachers_record_may_be_anyones(line, tmp_path):
+    folder = tmp_path / "teacher"
+    shutil.copytree(line / "spatial" / "teacher", folder)
+    record = json.loads((folder / "teacher.json").read_text())
+    for change, match in (
+        ({"licence": "mit\x1b[2J"}, "licence"),
+        ({"licence": "m" * 81}, "licence"),
+        ({"x": "x" * 2**20}, "1 MiB"),
+    ):
+        (folder / "teacher.json").write_text(json.dumps(record | change))
+        with pytest.raises(InputError, match=match) as caught:
+            OwnTeacher(folder, prior="spatial", block=1)
+        assert str(caught.value).isprintable()
+
+
+def test_several_processes_are_refused_at_once(line, tmp_path, small, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="expected one process"):
+        train_orster(
+            "xs", data=line / "data", out=tmp_path / "run", spatial=line / "spatial" / "teacher", temporal=None
+        )
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_does_not_fit_is_refused(line, tmp_path, small, capsys):

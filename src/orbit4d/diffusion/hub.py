@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -14,6 +13,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..files import parse_json
+from .text import TEXT_WIDTH
 from .vocabulary import Vocabulary
 
 _Model = TypeVar("_Model", bound=nn.Module)
@@ -29,6 +29,10 @@ HUB = "hf:"
 """Before a hub name that would else be taken for a path."""
 MAX_WIDTH = 4096
 MAX_DEPTH = 64
+LATENT_SIZE = 16
+"""Side of the latents of 128 x 128 frames, which are what a pipeline samples."""
+MAX_LOG_M = 50.0
+"""Of the motion scale's numbers, either way: m = exp of them."""
 _HEADER = ("_class_name", "_diffusers_version", "_name_or_path")
 _HUB_NAME = re.compile(r"[\w][\w.-]{0,95}/[\w][\w.-]{0,95}", re.ASCII)
 
@@ -96,13 +100,23 @@ def _download(repository: str, *, revision: str | None) -> Path:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The tensors of a model's parts. Raises InputError when the folder lacks some, or `pipeline.json`."""
+    """The tensors of a model's parts. Raises InputError when the folder lacks some, or `pipeline.json`, and when the parts do not
+    fit each other."""
     parts = [folder / name for name in PARTS]
     weights = [file for part in parts for file in sorted(part.glob("*.safetensors"))]
     if not (folder / "pipeline.json").is_file() or {w.parent for w in weights} != set(parts):
         raise InputError(
             f"{folder}: expected autoencoder/, denoiser/ and pipeline.json with trained weights; check --weights"
         )
+    autoencoder, denoiser = (_read_config(part / "config.json") for part in parts)
+    detail = autoencoder.get("detail_channels")
+    channels = 4 + detail if isinstance(detail, int) else "the autoencoder's"
+    for name, wanted in (("latent_channels", channels), ("latent_size", LATENT_SIZE), ("text_width", TEXT_WIDTH)):
+        if denoiser.get(name) != wanted:
+            raise InputError(
+                f"{folder}: its denoiser has {name} {denoiser.get(name)!r:.40}, expected {wanted}, as its autoencoder, frames of "
+                "128 x 128 and the text encoder have; check --weights"
+            )
     return weights
 
 
@@ -111,7 +125,7 @@ def load_complete(model: type[_Model], folder: Path) -> _Model:
 
     Its config.json may be anyone's: it holds the model's own settings in bounds, for no more weights than the files have.
     """
-    _check_config(model, folder)
+    read_settings(model, folder)
     try:
         loaded, info = model.from_pretrained(  # type: ignore[attr-defined]
             folder, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True, output_loading_info=True
@@ -136,12 +150,21 @@ def load_complete(model: type[_Model], folder: Path) -> _Model:
     return loaded
 
 
-def _check_config(model: type[nn.Module], folder: Path) -> None:
-    file = folder / "config.json"
+def _read_config(file: Path) -> dict[str, Any]:
     if not file.is_file() or file.stat().st_size > 2**20:
         raise InputError(f"{file}: expected a model's settings of at most 1 MiB; check --weights")
     config = parse_json(file.read_bytes(), source=file)
-    if not isinstance(config, dict) or config.get("_class_name", model.__name__) != model.__name__:
+    if not isinstance(config, dict):
+        raise InputError(f"{file}: expected a model's settings; check --weights")
+    return config
+
+
+def read_settings(model: type[nn.Module], folder: Path) -> dict[str, Any]:
+    """All settings of the model in `folder`, the class's own where its config.json leaves them out. Raises InputError when they are
+    another class's, out of bounds, or ask for more weights than the folder's files can hold."""
+    file = folder / "config.json"
+    config = _read_config(file)
+    if config.get("_class_name", model.__name__) != model.__name__:
         raise InputError(f"{file}: expected the settings of a {model.__name__}; check --weights")
     settings = {k: v for k, v in config.items() if k not in _HEADER}
     defaults = {n: p.default for n, p in inspect.signature(model.__init__).parameters.items() if n != "self"}
@@ -168,6 +191,7 @@ def _check_config(model: type[nn.Module], folder: Path) -> None:
             f"{folder}: cannot be loaded as {model.__name__} (config.json asks for {wanted} weights, there are {stored} bytes); "
             "check --weights"
         )
+    return defaults | settings
 
 
 def _fits(key: str, value: object, default: object) -> bool:
@@ -187,7 +211,7 @@ def _is_count(value: object, least: int, most: int) -> bool:
 
 
 def read_record(file: Path) -> dict:
-    """`pipeline.json`: the scale of the motion condition, as numbers in order, and the vocabulary.
+    """`pipeline.json`: the scale of the motion condition, as numbers in order within MAX_LOG_M, and the vocabulary.
 
     Raises InputError when that scale is missing or is not one.
     """
@@ -198,13 +222,14 @@ def read_record(file: Path) -> dict:
         mean, deviation, quantiles = (record[f"log_m_{k}"] for k in ("mean", "std", "quantiles"))
         plain = isinstance(quantiles, list) and all(type(n) in (int, float) for n in (mean, deviation, *quantiles))
         mean, deviation, *quantiles = map(float, (mean, deviation, *quantiles) if plain else ())
-        good = len(quantiles) >= 2 and all(map(math.isfinite, (mean, deviation, *quantiles))) and deviation > 0
+        good = len(quantiles) >= 2 and all(abs(n) <= MAX_LOG_M for n in (mean, deviation, *quantiles)) and deviation > 0
         good = good and quantiles == sorted(quantiles)
     except (ValueError, KeyError, TypeError, OverflowError):
         good = False
     if not good:
         raise InputError(
-            f"{file}: expected numbers log_m_mean, log_m_std and ascending log_m_quantiles; it was not written by `orbit4d train`"
+            f"{file}: expected numbers log_m_mean, log_m_std and ascending log_m_quantiles, of {MAX_LOG_M:.0f} at most; it was not "
+            "written by `orbit4d train`"
         )
     return record | {"log_m_mean": mean, "log_m_std": deviation, "log_m_quantiles": quantiles}
 

@@ -12,6 +12,7 @@ from ..clip import OrbitalClip
 from ..errors import InputError
 
 MAX_REFERENCES = 16
+"""Given frames; and as many of the first orbit that a later one shares, beside them."""
 TRAINED_REFERENCES = 5
 """Training shows one clean frame, two to four of any view and time, or two to five of one view."""
 FAR_DEG = 15.0

@@ -144,7 +144,8 @@ def scheduler_name(scheduler: Any) -> str:
 class Schedule:
     """One sampling run: the levels the network is asked at, its inputs there, and the steps that its outputs make.
 
-    A copy of the stock scheduler is driven, so that runs do not share state. Use, for steps i = 0, 1, ...:
+    A copy of the stock scheduler is driven, so that runs do not share state; of ddim only the settings are stock, its steps are
+    made here (see `_plan_ddim`). Use, for steps i = 0, 1, ...:
 
         x = noise
         for i, t in enumerate(schedule.levels):
@@ -181,6 +182,12 @@ class Schedule:
 
     def step(self, output: Tensor, i: int, x: Tensor) -> Tensor:
         """The next sample, after evaluation i of the network gave `output` for `network_input(x, i)`."""
+        if (
+            self.name == "ddim"
+        ):  # x_s = a_s x0 + s_s eps (eta = 0), at the next level that the network is asked at, 0 at last
+            x0, eps = split(self.prediction, output, self.network_input(x, i), self.levels[i])
+            a, s = self._native[i + 1] if i + 1 < len(self.levels) else (1.0, 0.0)
+            return a * x0 + s * eps
         if self.prediction != self.path:
             x0, eps = split(self.prediction, output, self.network_input(x, i), self.levels[i])
             a, s = self._native[i]
@@ -231,9 +238,10 @@ def _plan_unipc(scheduler: Any, steps: int) -> tuple[Tensor, Tensor]:
     return 1 - scheduler.sigmas[:-1], scheduler.sigmas[:-1]
 
 
-def _plan_ddim(scheduler: Any, steps: int) -> tuple[Tensor, Tensor]:
-    scheduler.set_timesteps(steps)
-    angle = (scheduler.timesteps.double() + 1) / TRAIN_STEPS * (math.pi / 2)
+def _plan_ddim(_scheduler: Any, steps: int) -> tuple[Tensor, Tensor]:
+    # Its own timesteps are rounded, and it steps 1000 // steps of them: to other levels than those where it asks next, unless
+    # the steps divide 1000; of 61 it even makes 62.
+    angle = (1 - torch.arange(steps, dtype=torch.float64) / steps) * (math.pi / 2)
     return torch.cos(angle), torch.sin(angle)
 
 

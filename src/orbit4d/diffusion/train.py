@@ -31,6 +31,7 @@ from ..errors import InputError
 from ..files import atomic_folder, atomic_path, ensure_writable_parent, lock_folder, parse_json
 from .autoencoder import RGBAAutoencoder
 from .denoiser import Denoiser
+from .hub import read_settings
 from .machine import check_training, first_does_it, first_process, wait_for_everyone
 from .presets import PRESETS
 from .train_autoencoder import check_side, encode_training_set, train_autoencoder
@@ -40,6 +41,8 @@ from .training import Precision, Tracker
 Stage = Literal["all", "data", "autoencoder", "latents", "denoiser"]
 _Network = TypeVar("_Network", RGBAAutoencoder, Denoiser)
 STAGES: tuple[Stage, ...] = ("data", "autoencoder", "latents", "denoiser")
+MEANINGS = ("prediction", "relative")
+"""Settings that a denoiser's weights are trained for and that their names and shapes do not tell."""
 
 
 def train(
@@ -157,7 +160,7 @@ def train(
 
 def started(make: Callable[[], _Network], init: str | Path) -> _Network:
     """The network that `make` builds, with the weights of its part of the model in `init`. Its parameters that are not there
-    keep their first values. Raises InputError when there are none, and when some do not fit."""
+    keep their first values. Raises InputError when there are none, when some do not fit, and when they mean something else."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -178,6 +181,12 @@ def started(make: Callable[[], _Network], init: str | Path) -> _Network:
         raise InputError(
             f"--init: {folder}: {wrong[0]} and {len(wrong) - 1} more do not fit this preset; choose another"
         )
+    settings = read_settings(type(network), folder)
+    for name in MEANINGS:
+        if settings.get(name) != network.config.get(name):
+            raise InputError(
+                f"--init: {folder}: has {name} {settings[name]!r}, this preset {network.config[name]!r}; choose another"
+            )
     network.load_state_dict(own | given)
     return network
 

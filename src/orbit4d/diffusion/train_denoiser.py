@@ -134,7 +134,8 @@ class DenoiserTask:
             dtype=dtype,
             scored_frames=batch.scored_frames,
         )
-        return flow + self.config.motion_weight * motion, {"flow": flow, "motion": motion}
+        total = flow + self.config.motion_weight * motion if self.config.motion_weight else flow
+        return total, {"flow": flow, "motion": motion}
 
     def export(self, values: dict[str, Tensor], *, step: int, seconds: float) -> None:
         save_half(self.model, values, self.out / "denoiser")

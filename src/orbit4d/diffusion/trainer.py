@@ -122,7 +122,7 @@ def fit(
     log = None
     if accelerator.is_main_process:
         log = Log(out / "log.jsonl", start_seconds=run.seconds, start_step=run.step)
-        log.sums, log.count = run.log_sums, run.log_count
+        log.sums, log.counts = run.log_sums, run.log_counts
     journal = Journal(accelerator, config, out, start=run.step, samples=task.samples, frames=task.frames, log=log)
     part = slice(accelerator.process_index, None, accelerator.num_processes)
     ahead = accelerator.device.type != "cpu"
@@ -170,7 +170,7 @@ class _Run:
         self.dtype = chosen_dtype(config.precision, device)
         self.scaler = torch.amp.GradScaler(device.type) if self.dtype == torch.float16 else None
         self.patience = PATIENCE if self.scaler is None else FP16_PATIENCE
-        self.step, self.seconds, self.log_sums, self.log_count, self.rate = 0, 0.0, {}, 0, 0.0
+        self.step, self.seconds, self.log_sums, self.log_counts, self.rate = 0, 0.0, {}, {}, 0.0
 
     def advance(self, loss: Tensor, terms: dict[str, Tensor]) -> dict[str, float]:
         """One step down the gradient, unless something is not finite in any process. Returns `terms` and the gradient's norm,
@@ -197,7 +197,8 @@ class _Run:
         extra: dict[str, Any] = {"seed": self.config.seed, "data": self.data, "rng": gathered_rng(self.accelerator)}
         if log is None:
             return
-        extra["log"] = {"sums": log.sums, "count": log.count}
+        # `count`: for readers from before each name had one of its own.
+        extra["log"] = {"sums": log.sums, "count": max(log.counts.values(), default=0), "counts": log.counts}
         extra |= {"scaler": self.scaler.state_dict()} if self.scaler is not None else {}
         save_checkpoint(
             path,
@@ -224,7 +225,8 @@ class _Run:
         parts: dict[str, Any] = {"model": self.model, "ema": self.ema, "optimizers": self.optimizers}
         self.step, self.seconds = load_checkpoint(path, **parts, generator=self.generator, state=state)
         log = state.get("log", {})
-        self.log_sums, self.log_count = dict(log.get("sums", {})), int(log.get("count", 0))
+        self.log_sums = dict(log.get("sums", {}))
+        self.log_counts = dict(log.get("counts", dict.fromkeys(self.log_sums, int(log.get("count", 0)))))
         restore_rng(state.get("rng", []), self.accelerator)
         if self.scaler is not None and state.get("scaler"):
             self.scaler.load_state_dict(state["scaler"])

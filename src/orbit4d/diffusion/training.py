@@ -198,13 +198,14 @@ def load_checkpoint(
 
 
 class Log:
-    """Appends one JSON object a line to `log.jsonl`; losses are averaged between lines. Refuses to go on after a NaN."""
+    """Appends one JSON object a line to `log.jsonl`; losses are averaged between lines, each over the steps that had it. Refuses to
+    go on after a NaN."""
 
     def __init__(self, path: Path, *, start_seconds: float = 0.0, start_step: int | None = None) -> None:
         """`start_step`: where the run goes on; lines of later steps, which it will write again, are removed."""
         self.path, self.started = path, time.monotonic() - start_seconds
         self.sums: dict[str, float] = {}
-        self.count = 0
+        self.counts: dict[str, int] = {}
         if start_step is not None and path.is_file():
             kept = [line for line in path.read_text().splitlines() if 0 <= _step_of(line) <= start_step]
             with atomic_path(path) as temporary:
@@ -222,14 +223,14 @@ class Log:
                     f"{key} became NaN; resume from the last checkpoint with a lower learning rate"
                 )
             self.sums[key] = self.sums.get(key, 0.0) + number
-        self.count += 1
+            self.counts[key] = self.counts.get(key, 0) + 1
 
     def write(self, step: int, **extra: float) -> dict[str, float]:
         line = {"step": step, "seconds": round(self.seconds, 1)}
-        line |= {k: round(v / max(self.count, 1), 6) for k, v in self.sums.items()} | extra
+        line |= {k: round(v / self.counts[k], 6) for k, v in self.sums.items()} | extra
         with open(self.path, "a") as handle:
             handle.write(json.dumps(line) + "\n")
-        self.sums, self.count = {}, 0
+        self.sums, self.counts = {}, {}
         return line
 
 

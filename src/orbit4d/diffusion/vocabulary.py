@@ -76,7 +76,7 @@ class Vocabulary:
             captions = prompts.get(name, [])
             captions = [c for c in captions if _is_name(c)][:MAX_PROMPTS] if isinstance(captions, list) else []
             toy = name.startswith("toy ")
-            (toys if toy else kinds)[_bare(name)] = tuple(sorted({_motion(c, name) for c in captions} - {""}))
+            (toys if toy else kinds)[_bare(name)] = tuple(sorted({motion_words(c, name) for c in captions} - {""}))
         told = record.get("amounts", {})
         told = [(k, of) for k, of in told.items() if isinstance(of, dict)][:MAX_KINDS] if isinstance(told, dict) else []
         amounts = {
@@ -224,7 +224,7 @@ def _bare(kind: str) -> str:
     return rest if rest and first in (*_ARTICLES, "toy") else kind
 
 
-def _motion(caption: str, kind: str) -> str:
+def motion_words(caption: str, kind: str) -> str:
     """What the caption says besides the kind: "a fox attacking" -> "attacking"; of a toy, from its first verb on."""
     caption = " ".join(caption.split())
     if caption.lower().startswith(kind.lower() + " "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..data.sample_set import SampleSet
-from ..diffusion.batches import LatentSet
+from ..diffusion.batches import LatentSet, undamped_key
 from ..diffusion.train_autoencoder import premultiplied
 from ..errors import InputError
 from ..files import atomic_path
@@ -20,17 +21,24 @@ from .teacher import Teacher
 CHUNK = 16
 
 
-def encoded_rows(teacher: Teacher, data: LatentSet, samples: SampleSet, folder: Path) -> Tensor:
-    """(rows, c, h, w) fp16, row for row those of `data.latents`, from the frames in `samples`. `folder` keeps KEY.safetensors of
-    every clip; those of another teacher or sample are made anew. Raises InputError when a clip's sample is not there."""
+def encoded_rows(teacher: Teacher, data: LatentSet, sources: Sequence[SampleSet], folder: Path) -> Tensor:
+    """(rows, c, h, w) fp16, row for row those of `data.latents`, from the frames of `sources`: the data, and the damped ones, whose
+    n-th holds the clips KEY-dn. `folder` keeps KEY.safetensors of every clip; those of another teacher or sample are made anew.
+    Raises InputError when a clip's sample is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    entries = {entry.key: (number, entry) for number, entry in enumerate(samples.entries)}
+    entries = {
+        (damping, entry.key): (samples, number, entry)
+        for damping, samples in enumerate(sources)
+        for number, entry in enumerate(samples.entries)
+    }
     parts = []
     for clip, rows in zip(tqdm(data.clips, desc="encode for teacher", unit="clip"), data.rows, strict=True):
-        key = str(clip["key"])
-        if key not in entries:
-            raise InputError(f"{samples.source}: has no sample {key}, which the latents were made of; pass its --data")
-        number, entry = entries[key]
+        key, place = str(clip["key"]), (int(clip.get("damped") or 0), undamped_key(clip))
+        if place not in entries:
+            raise InputError(
+                f"{sources[0].source}: no sample of clip {key}, which is among the latents; pass its --data and --damped"
+            )
+        samples, number, entry = entries[place]
         made_of = {"teacher": teacher.identity(), "sample": entry.identity(), "frames": str(len(rows))}
         file = folder / f"{key}.safetensors"
         found = _read(file, made_of)

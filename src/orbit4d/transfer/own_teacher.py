@@ -80,11 +80,15 @@ def read_record(folder: Path) -> dict:
     file = folder / RECORD
     if not file.is_file():
         raise InputError(f"{folder}: holds no teacher ({RECORD}); train one with `orbit4d train teacher`")
+    if file.stat().st_size > 2**20:
+        raise InputError(f"{file}: larger than 1 MiB, expected a teacher's record; train it again")
     record = parse_json(file.read_bytes(), source=file)
     if not isinstance(record, dict) or record.get("prior") not in PRIORS:
         raise InputError(f"{file}: expected the record of a spatial or temporal teacher; train it again")
     if not all(isinstance(record.get(name), str) for name in ("autoencoder", "licence")):
         raise InputError(f"{file}: says neither its autoencoder nor its licence; train it again")
+    if not record["licence"].isprintable() or len(record["licence"]) > 80:
+        raise InputError(f"{file}: expected a licence's name of 80 printable characters at most; train it again")
     scale = [record.get(name) for name in ("log_m_mean", "log_m_std")]
     if not all(isinstance(v, int | float) and math.isfinite(v) for v in scale) or not scale[1] > 0:  # type: ignore[operator]
         raise InputError(f"{file}: expected numbers log_m_mean and log_m_std; train it again")

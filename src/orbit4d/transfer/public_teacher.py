@@ -9,6 +9,7 @@ modules puts out is resampled to the student's token grid. Weights are safetenso
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,15 +136,13 @@ class PublicTeacher:
         return {"sample": noisy.transpose(1, 2), "timestep": step, "encoder_hidden_states": states}
 
     def _edm_call(self, clip: TeacherClip) -> dict[str, Any]:
-        """x = x0 + sigma eps, scaled by (sigma^2 + 1)^(-1/2), sigma = exp(-log-SNR / 2). The first reference is the image that
-        the network is given beside every frame; without one it is given none, as in its training for guidance."""
+        """x = x0 + sigma eps, scaled by (sigma^2 + 1)^(-1/2), sigma = exp(-log-SNR / 2). The network is given `clip.image` beside
+        every frame; without one it is given none, as in its training for guidance."""
         sigma = (-clip.log_snr / 2).exp()
         wide = sigma[:, None, None, None, None]
         noisy = (clip.latents.float() + wide * clip.noise) / (wide.square() + 1).sqrt()
         n, m = noisy.shape[:2]
-        first = clip.reference.float().argmax(1)
-        image = clip.latents[torch.arange(n, device=first.device), first].float() / self.vae.config.scaling_factor
-        image = image * clip.reference.any(1)[:, None, None, None]
+        image = torch.zeros_like(noisy[:, 0]) if clip.image is None else clip.image / self.vae.config.scaling_factor
         states = noisy.new_zeros(n, 1, self.unet.config.cross_attention_dim)
         # fps - 1, motion bucket and noise augmentation, as the pipeline of this class has them by default
         ids = noisy.new_tensor([6.0, 127.0, 0.02]).repeat(n, 1)
@@ -210,7 +209,8 @@ def licence_of(folder: Path) -> str:
     card = folder / "README.md"
     if not card.is_file():
         return "unknown"
-    lines = card.read_text(errors="replace")[:20_000].splitlines()
+    with card.open(errors="replace") as handle:
+        lines = handle.read(20_000).splitlines()
     if lines[:1] != ["---"]:
         return "unknown"
     said: dict[str, str] = {}
@@ -228,15 +228,29 @@ def _loaded(cls: Any, folder: Path) -> Any:
     if class_of(folder) != cls.__name__:
         raise InputError(f"{folder}: is a {class_of(folder)}, expected a {cls.__name__}")
     try:
+        _check_size(lambda: cls.from_config(cls.load_config(folder, local_files_only=True)), folder)
         model, info = cls.from_pretrained(
             folder, use_safetensors=True, low_cpu_mem_usage=False, local_files_only=True, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, ArithmeticError, ImportError) as error:
         reason = " ".join(str(error).split())[:140]
         raise InputError(f"{folder}: cannot be loaded as {cls.__name__} ({reason})") from error
+    _check_complete(info, cls, folder)
+    return model.float().eval().requires_grad_(False)
+
+
+def _check_size(make: Callable[[], nn.Module], folder: Path) -> None:
+    """Raises ValueError when a network has more weights than the folder's files can hold; none are allocated."""
+    stored = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
+    with torch.device("meta"):
+        wanted = sum(p.numel() for p in make().parameters())
+    if wanted > stored:
+        raise ValueError(f"config.json asks for {wanted} weights, there are {stored} bytes")
+
+
+def _check_complete(info: dict[str, Any], cls: type, folder: Path) -> None:
     if wrong := [*info["missing_keys"], *info["mismatched_keys"]]:
         raise InputError(f"{folder}: lacks weights of {cls.__name__}: {wrong[0]} and {len(wrong) - 1} more")
-    return model.float().eval().requires_grad_(False)
 
 
 def _with_adapter(unet: Path, adapter: Path) -> Any:
@@ -256,16 +270,20 @@ def _vae(folder: Path, *, temporal: bool) -> Any:
 
 
 def _text_encoder(folder: Path) -> tuple[Any, Any]:
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+    words = folder / "text_encoder"
     try:
         tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-        encoder = CLIPTextModel.from_pretrained(
-            folder / "text_encoder", use_safetensors=True, local_files_only=True, trust_remote_code=False
+        _check_size(lambda: CLIPTextModel(CLIPTextConfig.from_pretrained(words, local_files_only=True)), words)
+        loaded: Any = CLIPTextModel.from_pretrained(
+            words, use_safetensors=True, local_files_only=True, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, RuntimeError, TypeError, KeyError) as error:
+        encoder, info = loaded
+    except (OSError, ValueError, RuntimeError, TypeError, KeyError, ArithmeticError) as error:
         reason = " ".join(str(error).split())[:140]
         raise InputError(f"{folder}: its tokenizer/ and text_encoder/ cannot be loaded ({reason})") from error
+    _check_complete(info, CLIPTextModel, words)
     return tokenizer, encoder.float().eval().requires_grad_(False)
 
 

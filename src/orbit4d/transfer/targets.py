@@ -2,8 +2,8 @@
 
 For the student's frame (view i, time j) the spatial teacher sees other views of time j, the temporal teacher other times of
 view i, under the same noise level, the crossing frame under the very same noise. Where the student is shown clean frames, so
-is the teacher, of its own row or column: (their view, time j), (view i, their time). A frame whose row or column was not rendered
-whole has no target.
+is the teacher, of its own row or column: (their view, time j), (view i, their time). A teacher of evenly spaced frames is given it
+apart from them, as its image. A frame whose row or column was not rendered whole has no target.
 """
 
 from __future__ import annotations
@@ -61,9 +61,11 @@ def crossings(
               generator=generator)
         for b, f in chosen.tolist()
     ]  # fmt: skip
-    rows, views, times, reference, position = (torch.stack(part) for part in zip(*lines, strict=True))
+    rows, views, times, reference, position, shown = (torch.stack(part) for part in zip(*lines, strict=True))
     sample, frame = chosen.unbind(1)
-    latents = (data.latents if clean is None else clean)[rows].float()
+    known = data.latents if clean is None else clean
+    latents = known[rows].float()
+    image = known[shown.clamp_min(0)].float() * (shown >= 0)[:, None, None, None] if teacher.ordered else None
     noise = torch.randn(latents.shape, generator=generator)
     if clean is None:
         noise[torch.arange(len(rows)), position] = batch.noise[sample, frame]
@@ -79,6 +81,7 @@ def crossings(
         text_mask=None if c.text_mask is None else c.text_mask[sample],
         log_m=plan.motion[sample] * data.log_m_std + data.log_m_mean,
         prompts=[plan.prompts[i] for i in sample.tolist()],
+        image=image,
     )
     return Crossing(sample=sample, frame=frame, position=position, clip=clip)
 
@@ -94,8 +97,9 @@ def _line(
     frames: int,
     still: bool,
     generator: torch.Generator,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """One row or column through frame f of sample b: latents' rows, views, times, references (m,), and the crossing's place."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """One row or column through frame f of sample b: latents' rows, views, times, references (m,), the crossing's place, and the
+    latent's row of a frame that the student is shown of it, -1 for none."""
     clip, view, time = int(plan.clips[b]), int(plan.views[b, f]), int(plan.times[b, f])
     spatial = prior == "spatial"
     length = int(data.clips[clip]["camera_to_world"].shape[0]) if spatial else data.count
@@ -104,6 +108,9 @@ def _line(
     shown = plan.reference[b].nonzero()[:, 0]
     theirs = (plan.views if spatial else plan.times)[b, shown] % length
     theirs = theirs[theirs != own][:1]
+    row = data.still[clip] if still else data.index[clip, :, time]
+    line = row if spatial else data.index[clip, view]
+    shown_row = line[theirs[0]] if len(theirs) else torch.tensor(-1)
     if ordered:
         along = (own + torch.arange(frames) * length // frames) % length
         along = along.sort().values
@@ -114,7 +121,5 @@ def _line(
         along = torch.cat([torch.tensor([own]), others[: frames - 1 - len(theirs)], theirs])
     position = (along == own).nonzero()[0, 0]
     reference = torch.isin(along, theirs)
-    if spatial:
-        rows = data.still[clip, along] if still else data.index[clip, along, time]
-        return rows, along, torch.full_like(along, time), reference, position
-    return data.index[clip, view, along], torch.full_like(along, view), along, reference, position
+    views, times = (along, torch.full_like(along, time)) if spatial else (torch.full_like(along, view), along)
+    return line[along], views, times, reference, position, shown_row

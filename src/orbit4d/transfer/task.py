@@ -121,14 +121,12 @@ class OrsterTask(DenoiserTask):
         )
         terms = transfer_losses(held, self.block, found, shared=self.shared)
         spatial, temporal = (weighted(terms, self.transfer, prior) for prior in ("spatial", "temporal"))
-        total = flow + self.config.motion_weight * motion
+        total = flow + self.config.motion_weight * motion if self.config.motion_weight else flow
         if spatial is not None:
             total = total + spatial
         if temporal is not None:
             total = total + (temporal if self.shared else confined(temporal, temporal_parameters(self.model)))
-        logged = ("nll_spatial", "bures_spatial", "nll_temporal", "bures_temporal", "correlation")
-        absent = flow.new_zeros(())
-        return total, {"flow": flow, "motion": motion} | {name: terms.get(name, absent) for name in logged}
+        return total, {"flow": flow, "motion": motion} | terms
 
     def export(self, values: dict[str, Tensor], *, step: int, seconds: float) -> None:
         super().export(values, step=step, seconds=seconds)

@@ -32,6 +32,8 @@ class TeacherClip:
         latents: (n, m, c, h, w) clean, in the teacher's own latent space. noise: the same shape.
         log_snr: (n,) of all frames but the references. reference: (n, m) frames that are shown clean.
         plucker: (n, m, g, g, 6) rays on the student's token grid. times: (n, m) in [0, 1].
+        image: (n, c, h, w) clean, a frame of the row or column that the student is shown, which need not be among the m; zeros
+            where it is shown none, None for zeros everywhere. For teachers with an image as a condition of its own.
         text, text_mask: as the student's conditions. log_m: (n,) logarithm of the motion magnitude, NaN where absent.
         prompts: n captions, for teachers with a text encoder of their own.
     """
@@ -46,6 +48,7 @@ class TeacherClip:
     text_mask: Tensor | None
     log_m: Tensor
     prompts: list[str]
+    image: Tensor | None = None
 
 
 class Teacher(Protocol):
@@ -89,4 +92,5 @@ def level_of(prediction: str, log_snr: Tensor) -> Tensor:
 
 
 def is_permissive(licence: str) -> bool:
-    return licence.strip().lower() in PERMISSIVE
+    """Whether a licence, or each of several joined by " + ", is one of PERMISSIVE."""
+    return all(part.strip().lower() in PERMISSIVE for part in licence.split(" + "))

@@ -12,6 +12,7 @@ Both go on where they were stopped, on the trainer of `orbit4d train`.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -28,7 +29,7 @@ from ..diffusion.denoiser import Denoiser
 from ..diffusion.hub import BUILT_IN, load_complete
 from ..diffusion.machine import check_training, first_does_it, first_process, wait_for_everyone
 from ..diffusion.presets import PRESETS
-from ..diffusion.train import locked_run, started
+from ..diffusion.train import MEANINGS, locked_run, started
 from ..diffusion.train_autoencoder import encode_training_set
 from ..diffusion.train_denoiser import DenoiserConfig, DenoiserTask
 from ..diffusion.trainer import fit
@@ -105,8 +106,12 @@ def train_orster(
         non_commercial: agree to a teacher whose licence does not allow everything; else such a teacher is refused.
         block: after which the student is asked for the teachers' features; the middle when None. teacher_block: of own teachers.
 
-    Raises InputError for no teacher, one that does not fit, or one whose licence was not agreed to.
+    Raises InputError for no teacher, one that does not fit, or one whose licence was not agreed to, and in a launcher of several
+    processes.
     """
+    # Crossings are drawn of a process's part of a batch, and averaged there.
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("train orster: expected one process, got a launcher's several; run it without the launcher")
     recipe, out = _recipe(preset), Path(out)
     config = _config(recipe.denoiser, settings)
     if spatial is None and temporal is None:
@@ -144,7 +149,7 @@ def train_orster(
             autoencoder=shared,
             teachers=teachers,
             transfer=transfer or TransferConfig(),
-            clean=clean_frames(teachers, latents, data, out),
+            clean=clean_frames(teachers, latents, data, out, damped=damped),
         )
         fit(model, task, out / "denoiser", config=config, stop_after=stop_after)
         if first_process():
@@ -202,14 +207,16 @@ def with_priors(make: Any, blocks: tuple[int, ...], *, init: str | Path | None =
 
 def start_from_teachers(model: Denoiser, teachers: dict[Prior, Teacher]) -> None:
     """The spatial stream and its volumes become the spatial teacher's, the temporal stream and the motion condition the temporal
-    teacher's. Raises InputError for public teachers and other sizes."""
+    teacher's, whole. Raises InputError for public teachers, other sizes and other architectures."""
     own = model.state_dict()
     for prior, teacher in teachers.items():
         if not isinstance(teacher, OwnTeacher):
             raise InputError(f"{teacher.name}: only teachers of our own architecture can be started from")
         parts = ("spatial.", "lifts.") if prior == "spatial" else ("temporal.", "motion.")
         given = {name: v for name, v in teacher.denoiser.state_dict().items() if name.startswith(parts)}
-        wrong = [name for name, v in given.items() if name not in own or own[name].shape != v.shape]
+        wanted = {name: v for name, v in own.items() if name.startswith(parts)}
+        wrong = [name for name in MEANINGS if teacher.denoiser.config[name] != model.config[name]]
+        wrong += [n for n in wanted | given if n not in wanted or n not in given or wanted[n].shape != given[n].shape]
         if wrong:
             raise InputError(f"{teacher.name}: {wrong[0]} does not fit this preset; train a teacher of the same preset")
         own |= given
@@ -217,11 +224,16 @@ def start_from_teachers(model: Denoiser, teachers: dict[Prior, Teacher]) -> None
 
 
 def clean_frames(
-    teachers: dict[Prior, Teacher], latents: LatentSet, data: str | Path, out: Path
+    teachers: dict[Prior, Teacher],
+    latents: LatentSet,
+    data: str | Path,
+    out: Path,
+    *,
+    damped: Sequence[str | Path] = (),
 ) -> dict[Prior, Tensor]:
     """The set's frames in the latent spaces of teachers with one of their own."""
     return {
-        prior: encoded_rows(teacher, latents, open_samples(data), out / f"clean-{prior}")
+        prior: encoded_rows(teacher, latents, [open_samples(f) for f in (data, *damped)], out / f"clean-{prior}")
         for prior, teacher in teachers.items()
         if isinstance(teacher, PublicTeacher)
     }

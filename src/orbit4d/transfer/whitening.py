@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..files import atomic_path
 
-MAX_LOG_SNR = 20.0
 RELATIVE_EPS = 1e-5
 """Of the largest variance: added to all before they are divided by."""
 
@@ -38,9 +37,11 @@ class Whitening(nn.Module):
 
     @torch.no_grad()
     def forward(self, features: Tensor, log_snr: Tensor) -> Tensor:
-        """features (n, ..., width) at log-SNR (n,) -> (n, ..., dims), float32."""
+        """features (n, ..., width) at log-SNR (n,) -> (n, ..., dims), multiplied in float32 under autocast, too."""
         mean = self.mean[torch.bucketize(log_snr, self.edges)]
-        return (features.float() - mean.view(len(mean), *[1] * (features.ndim - 2), -1)) @ self.projection
+        centred = features.float() - mean.view(len(mean), *[1] * (features.ndim - 2), -1)
+        with torch.autocast(features.device.type, enabled=False):  # as the statistics were measured
+            return centred @ self.projection
 
     def save(self, path: Path) -> None:
         from safetensors.torch import save_file
