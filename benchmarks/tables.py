@@ -122,8 +122,8 @@ INTRODUCTION = """# Results
 Written by `python benchmarks/tables.py` from the JSON files in `benchmarks/results/`, which also hold settings, seeds, hardware
 and versions. Every script is in `benchmarks/`; its docstring says how to run it. Scores are means over frames: PSNR in dB and
 SSIM on the whole image on white, and PSNR over the pixels whose true alpha exceeds 0.5 (*foreground*). Unless a table says
-otherwise: two CPU cores, no GPU (an AMD EPYC, or an Intel Xeon with AMX: each JSON names its own). Where seconds were measured while other work shared the cores, CPU seconds stand
-beside them."""
+otherwise: two CPU cores, no GPU (an AMD EPYC, or an Intel Xeon with AMX: each JSON names its own). Where seconds were measured
+while other work shared the cores, CPU seconds stand beside them."""
 
 
 def trio(s: dict | None) -> str:

@@ -339,7 +339,9 @@ def test_headlines_and_tables_of_the_model(reports: dict[str, dict]) -> None:
     assert "| the sampled clip, against that of level 0 | 1.00 | 1.00 |  |" in text
     assert "by 1.2 in the median above level 0, at most by 1.5 (0.0 % of them came to that limit)" in text
     text = tables.SECTIONS["image_to_4d"](reports["image_to_4d"], reports)
-    line = next(line for line in text.splitlines() if line.startswith("| rig"))
+    line = next(line for line in text.splitlines() if line.startswith("| picture | rig"))
+    both = reports | {"image_to_4d_prompt": reports["image_to_4d"]}
+    assert "| picture, prompt | rig" in tables.SECTIONS["image_to_4d"](reports["image_to_4d"], both)
     generated, repeated, nearest = map(float, line.split("|")[-2].split(" / "))
     assert generated > repeated > nearest
     means = reports["image_to_4d"]["means"]["rig"]
