@@ -14,13 +14,13 @@ from sample_fixtures import disc_sample, write_folder
 
 from orbit4d.cameras import Orbit
 from orbit4d.data.clip_sample import sample_from_clips
-from orbit4d.data.latent_set import latent_metadata
+from orbit4d.data.latent_set import latent_metadata, open_latents
 from orbit4d.data.motion_scale import log_motion
 from orbit4d.data.plan import RenderPlan
 from orbit4d.data.sample_set import open_samples
 from orbit4d.data.shards import write_shards
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder, premultiply, unpremultiply
-from orbit4d.diffusion.batches import BatchConfig, LatentSet, sample_batch
+from orbit4d.diffusion.batches import BatchConfig, LatentSet, plan_batch, sample_batch
 from orbit4d.diffusion.denoiser import Conditions, Denoiser, token_rays
 from orbit4d.diffusion.objective import add_noise, clean_estimate, losses, losses_at, noise_levels, prediction_error
 from orbit4d.diffusion.train_autoencoder import (
@@ -29,7 +29,8 @@ from orbit4d.diffusion.train_autoencoder import (
     train_autoencoder,
     training_frames,
 )
-from orbit4d.diffusion.train_denoiser import DenoiserConfig, train_denoiser
+from orbit4d.diffusion.train_denoiser import DenoiserConfig, DenoiserTask, train_denoiser
+from orbit4d.diffusion.vocabulary import motion_words
 from orbit4d.errors import InputError
 
 TINY = {
@@ -177,15 +178,49 @@ def test_a_still_life_is_named_by_the_least_motion(latents):
     assert 0 < data.usual_motion <= 1
 
 
+def test_words_are_dropped_by_whether_the_object_is_shown(latents):
+    config = _config(batch=8, frames=6, image_share=0.5, drop_all=0, drop_text=0.0, drop_text_shown=1.0)
+    plan = plan_batch(LatentSet(latents), config, torch.Generator().manual_seed(0))
+    assert [prompt == "" for prompt in plan.prompts] == plan.reference.any(1).tolist()
+    assert 0 < int(plan.reference.any(1).sum()) < 8
+
+
 def test_what_prompts_usually_move_is_recorded_as_quantiles(latents):
     data = LatentSet(latents)
     named = [c for c in data.clips if not str(c["kind"]).startswith("toy ")]
     alone = [c for c in named if sum(c["captions"][0] == d["captions"][0] for d in named) == 1]
     for clip in alone:  # what the network is told for the quantile is the clip's own m
-        motion = clip["captions"][0].removeprefix(clip["kind"] + " ")
+        motion = motion_words(clip["captions"][0], clip["kind"])
         told = np.interp(20 * data.amounts[clip["kind"]][motion], range(21), data.log_m_quantiles)
         assert told == pytest.approx(log_motion(clip["motion_magnitude"]), abs=0.01)
     assert alone and set(data.amounts) == {clip["kind"] for clip in named}
+
+
+def test_static_clips_do_not_count_for_what_usually_moves(latents):
+    clips = list(open_latents(latents))
+    assert len(clips) == 2
+    clips[0].meta["motion_magnitude"], clips[1].meta["motion_magnitude"] = 0.5, 0.001
+    assert LatentSet(clips).usual_motion == 0.5
+    clips[1].meta["role"] = "static"
+    assert LatentSet(clips).usual_motion == 1.0
+    clips[0].meta["role"] = "static"
+    assert LatentSet(clips).usual_motion is None
+
+
+def test_a_set_in_which_nothing_moves_is_trained_on(latents, tmp_path):
+    clips = list(open_latents(latents))
+    for clip in clips:
+        clip.latents, clip.meta["motion_magnitude"] = torch.zeros_like(clip.latents), 0.0
+    data = LatentSet(clips)
+    assert data.m_scale > 0
+    task = DenoiserTask(data, _config(batch=4), Denoiser(**TINY), out=tmp_path, autoencoder=None)
+    batch = task.draw(torch.Generator().manual_seed(0), slice(None))
+    total, terms = task.loss(task.model, batch, torch.float32)
+    assert all(bool(torch.isfinite(v)) for v in (total, *terms.values())) and float(total) == float(terms["flow"])
+    task.config.motion_weight = 0.5
+    total, terms = task.loss(task.model, batch, torch.float32)
+    assert float(total) == pytest.approx(float(terms["flow"] + 0.5 * terms["motion"]))
+    assert float(total) > float(terms["flow"])
 
 
 def test_samples_longer_than_the_clips_are_refused(latents, tmp_path):

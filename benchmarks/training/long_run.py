@@ -1,10 +1,10 @@
 """The built-in model's long training on a CPU: all of its motions, the main ones of every character most of the time.
 
-    python benchmarks/training/long_run.py --latents RUN/latents --out RUN/denoiser --init out/start --steps 8000
+    python benchmarks/training/long_run.py --latents RUN/latents --out RUN/denoiser --steps 2000
     torchrun --nproc-per-node 2 benchmarks/training/long_run.py ...        # one process a core, each half of a batch
 
-RUN/latents is what `orbit4d train s --stage data` and `--stage latents` made with the package's autoencoder; `--init` a model's
-folder (`snapshot.py read`). A killed run goes on from its checkpoint; the learning rate falls to zero over the last quarter.
+RUN/latents is what `orbit4d train s --stage data` and `--stage latents` made with the package's autoencoder; `--init` another
+model's folder than the package's. A killed run goes on from its checkpoint; the learning rate falls to zero over the last quarter.
 
 Motion is learned last, and clip by clip: by how often each was seen. Weights of clips are what decides it here; README.md has
 the measurements.
@@ -46,6 +46,10 @@ class Arguments:
     """Of each character; 0 weighs all clips alike."""
     main_weight: float = 9.0
     """What clips of the main motions are weighed with, besides what a `LatentSet` weighs them with."""
+    image_share: float = 0.2
+    """Samples that are shown one clean frame; `drop_text_shown` of these are told no words. A model that is to draw from a picture
+    alone has to be asked for that."""
+    drop_text_shown: float = 0.5
     only: Literal["all", "temporal"] = "all"
     """temporal: the spatial stream stays as it is; a step takes half the time."""
     compile: bool = True
@@ -66,6 +70,8 @@ def main(a: Arguments) -> None:
         seed=a.seed,
         static_share=0.0 if a.only == "temporal" else 0.125,
         drop_motion=0.12,
+        image_share=a.image_share,
+        drop_text_shown=a.drop_text_shown,
         drop_all=0.05,
         toy_share=0.04,
     )

@@ -21,6 +21,7 @@ from ..data.motion_scale import log_motion
 from ..errors import InputError
 from .denoiser import Conditions, token_rays
 from .text import MAX_TOKENS, encode_text
+from .vocabulary import motion_words
 
 Only = Literal["all", "rows", "columns"]
 Role = Literal["4d", "static", "video"]
@@ -42,6 +43,8 @@ class BatchConfig:
     """Of the moving samples: drawn from the orbit the model is asked for; the rest are any (view, time) pairs."""
     toy_share: float = 0.06
     drop_text: float = 0.1
+    drop_text_shown: float = 0.5
+    """Of the samples with clean frames: where words name the object, nothing is to be learned from its picture."""
     drop_motion: float = 0.15
     drop_all: float = 0.08
     """No condition at all: the null branch of guidance."""
@@ -180,17 +183,16 @@ class LatentSet:
 
     @property
     def amounts(self) -> dict[str, dict[str, float]]:
-        """Kind -> motion, as captions word it after the kind ("a fox" -> "running") -> how much that moves as authored: the
+        """Kind -> motion, as captions word it ("a fox" -> "running") -> how much that moves as authored: the
         quantile of the mean log m of its undamped clips. Without toys, whose captions are free text."""
         found: dict[str, dict[str, list[float]]] = {}
         for clip in self.clips:
             kind = str(clip["kind"] or "toy ")
             if kind.startswith("toy ") or clip.get("damped") or clip.get("role") == "static":
                 continue
-            for caption in clip["captions"]:
-                if caption.startswith(kind + " "):
-                    of_kind = found.setdefault(kind, {})
-                    of_kind.setdefault(caption[len(kind) + 1 :], []).append(log_motion(clip["motion_magnitude"]))
+            for motion in {motion_words(str(caption), kind) for caption in clip["captions"]} - {""}:
+                of_kind = found.setdefault(kind, {})
+                of_kind.setdefault(motion, []).append(log_motion(clip["motion_magnitude"]))
         return {
             kind: {motion: round(self._quantile_of(statistics.fmean(of)), 4) for motion, of in sorted(motions.items())}
             for kind, motions in sorted(found.items())
@@ -334,7 +336,7 @@ def plan_batch(data: LatentSet, config: BatchConfig, generator: torch.Generator)
         times.append(j)
         wordings = data.clips[clip]["captions"]
         word = wordings[int(torch.randint(len(wordings), (), generator=generator))] if wordings else ""
-        prompts.append("" if chance(config.drop_text) or null else word)
+        prompts.append("" if chance(config.drop_text_shown if counts[-1] else config.drop_text) or null else word)
         unknown = (chance(config.drop_motion) and not still_life) or frozen or null
         motion.append(float("nan") if unknown else data.still_motion if still_life else float(data.motion[clip]))
         static_mode.append(frozen)
