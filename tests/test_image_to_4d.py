@@ -179,10 +179,12 @@ def test_means_and_gains_are_of_cases() -> None:
         scores = {m: {"foreground_psnr": ours if m == "generated" else 10.0} for m in image_to_4d.METHODS}
         return {"split": "rig", "file": file, "animation": 0, "azimuth": 0.0, "seed": seed, "scores": scores}
 
-    found = image_to_4d.summary([result("a", 0, 11), result("a", 1, 13), result("b", 0, 16), result("b", 1, 16)])["rig"]
-    assert found["generated"]["foreground_psnr"]["mean"] == 14
-    assert found["foreground_psnr_over_nearest"]["mean"] == 4 and found["foreground_psnr_over_nearest"]["count"] == 2
-    assert (found["foreground_psnr_over_repeated"]["low"], found["foreground_psnr_over_repeated"]["high"]) == (2, 6)
+    results = [result("a", 0, 11), result("a", 1, 13)] + [result(file, seed, 17) for file in "bcde" for seed in (0, 1)]
+    found = image_to_4d.summary(results)["rig"]
+    assert found["generated"]["foreground_psnr"]["mean"] == 16
+    over = found["foreground_psnr_over_repeated"]
+    assert over["mean"] == 6 and over["count"] == 5, "seeds of a case are averaged"
+    assert 2 < over["low"] < 6 and over["high"] == 7
 
 
 def test_cases_are_unseen(data_dir: Path, tmp_path: Path) -> None:
