@@ -54,6 +54,8 @@ VARIANTS: dict[str, tuple[float, float]] = {
 }
 """Name -> (guidance scale in diffusers' convention: 1 is none; weight of the 3D-aware term)."""
 Mode = Literal["image", "text"]
+Figures = dict[str, float | None]
+"""{one of FIGURES: its value, None where nothing could be measured}."""
 CASE = ("weights", "mode", "prompt", "variant", "seed", "steps", "fit_steps")
 FIGURES = (
     "foreground_psnr",
@@ -161,19 +163,17 @@ def sample(pipe: Orbit4DPipeline, case: dict, truth: OrbitalClip) -> OrbitalClip
     )
 
 
-def figures(row: dict, true_m: dict[str, float]) -> dict[str, float | None]:
+def figures(row: dict, true_m: dict[str, float]) -> Figures:
     """The row's figures; `true_m`: prompt -> m of the construction of its true orbit."""
     against, reference = row["against_truth"] or {}, true_m.get(row["prompt"])
-    unwarped = row["time"]["unwarped"]
+    warp, unwarped = row["time"]["mean_absolute"], row["time"]["unwarped"]
     return {
         "foreground_psnr": against.get("foreground_psnr"),
         "ssim": against.get("ssim"),
         "held_out_foreground_psnr": row["view"]["held_out_foreground_psnr"],
         "gap": row["view"]["gap"],
-        "warp_error": row["time"]["mean_absolute"],
-        "warp_of_unwarped": warp / unwarped
-        if (warp := row["time"]["mean_absolute"]) is not None and unwarped
-        else None,
+        "warp_error": warp,
+        "warp_of_unwarped": warp / unwarped if warp is not None and unwarped else None,
         "m_of_truth": row["asset"]["m"] / reference if reference else None,
         "sharpness": row["sharpness"],
     }
@@ -186,36 +186,35 @@ def table(rows: list[dict], arguments: Arguments) -> list[dict]:
     """
     entries, true_m = [], {row["prompt"]: row["asset"]["m"] for row in rows if row["variant"] == "truth"}
     for mode in ("truth", *arguments.modes):
+        found = [(row, figures(row, true_m)) for row in rows if row["mode"] == mode]
+        lacking = {name: {(r["prompt"], r["seed"]) for r, of in found if of[name] is None} for name in FIGURES}
         for variant in ("truth", *arguments.variants):
-            group = [row for row in rows if (row["mode"], row["variant"]) == (mode, variant)]
+            group = [(row, of) for row, of in found if row["variant"] == variant]
             if not group:
                 continue
             entry: dict = {"mode": mode, "variant": variant, "samples": len(group)}
             for name in FIGURES:
-                lacking = {
-                    (r["prompt"], r["seed"]) for r in rows if r["mode"] == mode and figures(r, true_m)[name] is None
-                }
-                of = [figures(row, true_m)[name] for row in group if (row["prompt"], row["seed"]) not in lacking]
-                values = [v for v in of if v is not None]
+                of_all = [of[name] for row, of in group if (row["prompt"], row["seed"]) not in lacking[name]]
+                values = [v for v in of_all if v is not None]
                 entry[name] = round(statistics.mean(values), 4) if values else None
-            entry["over_none"] = {} if variant in ("truth", "none") else over_none(group, rows, true_m)
+            plain = {(row["prompt"], row["seed"]): of for row, of in found if row["variant"] == "none"}
+            entry["over_none"] = {} if variant in ("truth", "none") else over_none(group, plain)
             entries.append(entry)
     return entries
 
 
-def over_none(group: list[dict], rows: list[dict], true_m: dict[str, float]) -> dict:
-    """Of each figure, variant minus no guidance for the same clip, mode and seed: mean and 95 % interval over clips.
+def over_none(group: list[tuple[dict, Figures]], plain: dict[tuple[str, int], Figures]) -> dict:
+    """Of each figure, variant minus no guidance for the same clip and seed: mean and 95 % interval over clips.
 
     The gains of a clip's seeds are averaged first: they are not independent.
     """
-    plain = {(r["mode"], r["prompt"], r["seed"]): figures(r, true_m) for r in rows if r["variant"] == "none"}
     found = {}
     for name in FIGURES:
         gains: dict[str, list[float]] = {}
-        for r in group:
-            ours, none = figures(r, true_m)[name], plain.get((r["mode"], r["prompt"], r["seed"]), {}).get(name)
+        for row, of in group:
+            ours, none = of[name], plain.get((row["prompt"], row["seed"]), {}).get(name)
             if ours is not None and none is not None:
-                gains.setdefault(r["prompt"], []).append(ours - none)
+                gains.setdefault(row["prompt"], []).append(ours - none)
         if gains:
             over = bootstrap_interval([statistics.mean(v) for v in gains.values()])
             found[name] = {"mean": over["mean"], "interval_95": [over["low"], over["high"]]}

@@ -73,8 +73,8 @@ def test_seeds_of_a_clip_do_not_narrow_the_interval_of_a_gain() -> None:
         prompt = f"clip {number}"
         for seed in range(8):
             rows += [guided(v, seed, 10.0 + g) | {"prompt": prompt} for v, g in (("none", 0.0), ("plain 2", gain))]
-    group = [r for r in rows if r["variant"] == "plain 2"]
-    found = guidance.over_none(group, rows, {})
+    entries = guidance.table(rows, guidance.Arguments(variants=("none", "plain 2"), modes=("image",)))
+    found = next(e for e in entries if e["variant"] == "plain 2")["over_none"]
     assert found["foreground_psnr"] == {"mean": 2.0, "interval_95": [1.0, 4.0]}
 
 

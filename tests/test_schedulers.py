@@ -26,6 +26,17 @@ def _output(prediction: str, x0: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     return math.cos(math.pi / 2 * t) * eps - math.sin(math.pi / 2 * t) * x0
 
 
+def _check_oracle(schedule: Schedule, prediction: str, x0: Tensor, eps: Tensor, *, atol: float) -> None:
+    """From eps to x0, the network's every input being the path's own mixture for the level told."""
+    x = eps
+    for i, t in enumerate(schedule.levels):
+        given = schedule.network_input(x, i)
+        a, s = path_coefficients(prediction, t)
+        torch.testing.assert_close(given, a * x0 + s * eps, atol=atol, rtol=0)
+        x = schedule.step(_output(prediction, x0, eps, t), i, x)
+    torch.testing.assert_close(x, x0, atol=atol, rtol=0)
+
+
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("steps", [1, 2, 5, 20])
@@ -36,13 +47,7 @@ def test_an_oracle_is_recovered_and_asked_on_its_path(name: str, prediction: str
     schedule = Schedule(make_scheduler(name), prediction=prediction).set_timesteps(steps)
     assert len(schedule.levels) == (2 * steps - 1 if name == "heun" else steps)
     assert float(schedule.levels[0]) == pytest.approx(1, abs=2e-6)
-    x = eps
-    for i, t in enumerate(schedule.levels):
-        given = schedule.network_input(x, i)
-        a, s = path_coefficients(prediction, t)
-        torch.testing.assert_close(given, a * x0 + s * eps, atol=2e-4, rtol=0)
-        x = schedule.step(_output(prediction, x0, eps, t), i, x)
-    torch.testing.assert_close(x, x0, atol=2e-4, rtol=0)
+    _check_oracle(schedule, prediction, x0, eps, atol=2e-4)
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -53,13 +58,7 @@ def test_ddim_steps_to_the_levels_that_it_asks_at(prediction: str, steps: int) -
     x0, eps = (torch.randn(3, 4, 4, generator=generator) for _ in range(2))
     schedule = Schedule(make_scheduler("ddim"), prediction=prediction).set_timesteps(steps)
     assert len(schedule.levels) == steps and float(schedule.levels[0]) == pytest.approx(1, abs=2e-6)
-    x = eps
-    for i, t in enumerate(schedule.levels):
-        given = schedule.network_input(x, i)
-        a, s = path_coefficients(prediction, t)
-        torch.testing.assert_close(given, a * x0 + s * eps, atol=5e-5, rtol=0)
-        x = schedule.step(_output(prediction, x0, eps, t), i, x)
-    torch.testing.assert_close(x, x0, atol=5e-5, rtol=0)
+    _check_oracle(schedule, prediction, x0, eps, atol=5e-5)
 
 
 @pytest.mark.parametrize("name", NAMES)

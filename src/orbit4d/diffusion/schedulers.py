@@ -182,17 +182,20 @@ class Schedule:
 
     def step(self, output: Tensor, i: int, x: Tensor) -> Tensor:
         """The next sample, after evaluation i of the network gave `output` for `network_input(x, i)`."""
-        if (
-            self.name == "ddim"
-        ):  # x_s = a_s x0 + s_s eps (eta = 0), at the next level that the network is asked at, 0 at last
-            x0, eps = split(self.prediction, output, self.network_input(x, i), self.levels[i])
+        if self.name == "ddim":
+            # x_s = a_s x0 + s_s eps (eta = 0), at the next level that the network is asked at, 0 at last
+            x0, eps = self._split(output, i, x)
             a, s = self._native[i + 1] if i + 1 < len(self.levels) else (1.0, 0.0)
             return a * x0 + s * eps
         if self.prediction != self.path:
-            x0, eps = split(self.prediction, output, self.network_input(x, i), self.levels[i])
+            x0, eps = self._split(output, i, x)
             a, s = self._native[i]
             output = eps - x0 if self.path == "flow" else a * eps - s * x0
         return self.scheduler.step(output, self.scheduler.timesteps[i], x, return_dict=False)[0]
+
+    def _split(self, output: Tensor, i: int, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x0 and eps, as evaluation i of the network says them."""
+        return split(self.prediction, output, self.network_input(x, i), self.levels[i])
 
     @property
     def _same_path(self) -> bool:

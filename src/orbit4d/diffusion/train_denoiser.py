@@ -134,8 +134,11 @@ class DenoiserTask:
             dtype=dtype,
             scored_frames=batch.scored_frames,
         )
-        total = flow + self.config.motion_weight * motion if self.config.motion_weight else flow
-        return total, {"flow": flow, "motion": motion}
+        return self.total(flow, motion), {"flow": flow, "motion": motion}
+
+    def total(self, flow: Tensor, motion: Tensor) -> Tensor:
+        """L_flow + w L_mr; without a weight L_mr is only reported, and its gradient is not worth its time."""
+        return flow + self.config.motion_weight * motion if self.config.motion_weight else flow
 
     def export(self, values: dict[str, Tensor], *, step: int, seconds: float) -> None:
         save_half(self.model, values, self.out / "denoiser")

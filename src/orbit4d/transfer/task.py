@@ -121,7 +121,7 @@ class OrsterTask(DenoiserTask):
         )
         terms = transfer_losses(held, self.block, found, shared=self.shared)
         spatial, temporal = (weighted(terms, self.transfer, prior) for prior in ("spatial", "temporal"))
-        total = flow + self.config.motion_weight * motion if self.config.motion_weight else flow
+        total = self.total(flow, motion)
         if spatial is not None:
             total = total + spatial
         if temporal is not None:
