@@ -12,7 +12,6 @@ ceiling. docs/recognition.md says more. A run that was stopped goes on: finished
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 import re
@@ -32,12 +31,13 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.data.latent_set import LatentStore, open_latents
 from orbit4d.data.training_set import vocabulary
 from orbit4d.data.vocabulary import KAYKIT_ANIMATIONS, NAMES, UNWANTED
-from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
+from orbit4d.diffusion.captioner import FILE as CAPTIONER
+from orbit4d.diffusion.pipeline import BUILT_IN, DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.errors import InputError
 from orbit4d.evaluate.metrics import SSIM_WINDOW, foreground_psnr, psnr, ssim
 from orbit4d.evaluate.nearest import TrainingOrbits, half_way_azimuth
 from orbit4d.evaluate.resampling import bootstrap_interval
-from orbit4d.files import atomic_path, digest, parse_json
+from orbit4d.files import atomic_path, digest, json_digest, parse_json
 
 Split = Literal["azimuth", "animation", "rig"]
 SHOWN = [0, 4, 8, 12, 16, 20, 23]
@@ -62,6 +62,8 @@ class Arguments:
     seeds: tuple[int, ...] = (0,)
     prompt: bool = False
     """Give the caption, too."""
+    caption: bool = True
+    """Without --prompt: the model's captioner finds words for the picture, as `generate` has it do."""
     as_front: bool = False
     """Do not tell the model from where the image was taken: call it azimuth 0, as a user's image is."""
     steps: int = DEFAULT_STEPS
@@ -220,9 +222,12 @@ def run_case(case: Case, seed: int, *, pipe: Any, training: TrainingOrbits, argu
     truth = render_clip(asset, size=128, azimuth=case.azimuth, animation=case.animation)
     image = torch.cat([truth.rgb[0], truth.alpha[0]])
     told = 0.0 if arguments.as_front else case.azimuth  # the orbit begins where the image was taken, and both are told
+    seen = pipe.caption(image) if arguments.caption and not arguments.prompt else None
+    found_words = None if seen is None else seen.text
     clip = pipe(
         image=image,
-        prompt=case.caption if arguments.prompt else None,
+        prompt=case.caption if arguments.prompt else found_words,
+        caption=False,
         azimuth=told,
         orbit=Orbit(azimuth_start_deg=told),
         guidance_scale=arguments.guidance_scale,
@@ -250,6 +255,7 @@ def run_case(case: Case, seed: int, *, pipe: Any, training: TrainingOrbits, argu
     }
     return asdict(case) | {
         "seed": seed,
+        "said": found_words,
         "found": found,
         "scores": {name: scores(f, truth) for name, f in frames.items()},
     }
@@ -284,6 +290,12 @@ def summary(results: list[dict[str, Any]], *, seed: int = 0) -> dict[str, Any]:
     return out
 
 
+def captioner_digest(weights: Path | None) -> str:
+    """Names the captioner of a model; empty where it has none."""
+    file = (weights or BUILT_IN) / CAPTIONER
+    return digest([file]) if file.is_file() else ""
+
+
 def main(arguments: Arguments) -> None:
     assets = arguments.data / "assets"
     if not assets.is_dir():
@@ -294,10 +306,11 @@ def main(arguments: Arguments) -> None:
     training = lru_cache(maxsize=1)(
         lambda: TrainingOrbits(store, pipe.autoencoder)
     )  # minutes, for nothing where all is done
-    names = ("prompt", "as_front", "steps", "guidance_scale", "guidance_3d", "motion")
+    names = ("prompt", "caption", "as_front", "steps", "guidance_scale", "guidance_3d", "motion")
     settings = {name: getattr(arguments, name) for name in names}
     latents = digest(store.files)  # `nearest` and `oracle` are of this training set
-    stamp = hashlib.sha256(json.dumps([pipe.weights_hash, latents, settings]).encode()).hexdigest()[:12]
+    words = captioner_digest(arguments.weights) if arguments.caption and not arguments.prompt else ""
+    stamp = json_digest([pipe.weights_hash, words, latents, settings])[:12]
     results = []
     for case in cases:
         for seed in arguments.seeds:
@@ -311,6 +324,7 @@ def main(arguments: Arguments) -> None:
     report = {
         "benchmark": "image to 4D: one image to a moving orbit, frame 0 left out",
         "weights_hash": pipe.weights_hash,
+        "captioner": words,
         "training_clips": len(store),
         "latents": latents,
         "settings": settings,

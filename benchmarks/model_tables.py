@@ -242,18 +242,23 @@ def image_to_4d(report: dict, reports: dict) -> str:
     return f"""## Image to 4D, on clips of which the truth is known
 
 The first frame of an orbit is given; foreground PSNR of the others against the truth, frame 0 left out (`image_to_4d.py`; the
-methods: [recognition.md](recognition.md#image-to-4d)). With a prompt the model is told the caption, too, which names the
-motion; the baselines have the picture alone. *azimuth*: trained animations from azimuths between the trained ones;
-*animation*: animations of trained assets that were not trained on; *rig*: assets of families that were not. In brackets 95 %
-intervals over cases. *SSIM*, in the box that holds the object: generated / image repeated / nearest clip.
+methods: [recognition.md](recognition.md#image-to-4d)). *picture*: as `generate` has it, the model's captioner finds words for the
+picture; *no words*: it does not; *prompt*: the model is told the caption, which names the motion. The baselines have the picture
+alone. *azimuth*: trained animations from azimuths between the trained ones; *animation*: animations of trained assets that were
+not trained on; *rig*: assets of families that were not. In brackets 95 % intervals over cases. *SSIM*, in the box that holds the
+object: generated / image repeated / nearest clip.
 
 {table([*head, "over the image", "over the nearest", "SSIM"], rows)}"""
 
 
 def _given(report: dict, reports: dict) -> list[tuple[str, str, dict]]:
-    """(what was given, split, its means), by the picture alone and, where that was measured, with the caption."""
-    both = {"picture": report, "picture, prompt": reports.get("image_to_4d_prompt")}
-    return [(given, split, means) for given, r in both.items() if r for split, means in r["means"].items()]
+    """(what was given, split, its means), by the picture and, where that was measured, without any words and with the caption."""
+    all_three = {
+        "picture": report,
+        "picture, no words": reports.get("image_to_4d_no_caption"),
+        "picture, prompt": reports.get("image_to_4d_prompt"),
+    }
+    return [(given, split, means) for given, r in all_three.items() if r for split, means in r["means"].items()]
 
 
 def _gains(means: dict) -> list[str]:
@@ -264,6 +269,28 @@ def _similarities(means: dict) -> str:
     """SSIM of what was generated and of the two baselines, as far as the report has them."""
     found = [means.get(m, {}).get("foreground_ssim") for m in ("generated", "repeated", "nearest")]
     return " / ".join("-" if f is None else f"{f['mean']:.3f}" for f in found)
+
+
+def captioner(report: dict, reports: dict) -> str:
+    return f"""## Words for a picture
+
+What the built-in captioner ({report["parameters"]:,} parameters) says of a picture alone, the first frame of a clip
+(`captioner.py`); a kind is said from {report["sure"]["kind"]}, a motion from {report["sure"]["motion"]} of probability.
+Splits as above; *centred*: framed as `generate` frames a picture, else as in the clip, whose frame holds the whole motion.
+
+{_captioner_headline(report, reports)}"""
+
+
+def _captioner_headline(report: dict, reports: dict) -> str:
+    rows = [
+        [
+            split,
+            of["pictures"],
+            *(_interval(of[what][how]) for what in ("kind", "motion") for how in ("right", "wrong")),
+        ]
+        for split, of in report["splits"].items()
+    ]
+    return table(["pictures", "count", "kind right", "kind wrong", "motion right", "motion wrong"], rows)
 
 
 def _image_headline(report: dict, reports: dict) -> str:
@@ -339,6 +366,7 @@ def _training_headline(report: dict, reports: dict) -> str:
 HEADLINES = {
     "schedulers": _schedulers_headline,
     "image_to_4d": _image_headline,
+    "captioner": _captioner_headline,
     "recognition_generated": _recognition_headline,
     "training_speed": _training_headline,
     "features": _features_headline,

@@ -25,6 +25,7 @@ from control_tables import consistency, guidance, motion_control
 from data_tables import blender, curation, data_engine, hostile, toybox
 from markdown_tables import table
 from model_tables import (
+    captioner,
     contact_sheet,
     denoiser_ablations,
     features,
@@ -285,6 +286,7 @@ SECTIONS: dict[str, Text] = {
     "oracle_ladder": ladder,
     "recognition": recognition,
     "image_to_4d": image_to_4d,
+    "captioner": captioner,
     "motion_control": motion_control,
     "guidance": guidance,
     "contact_sheet": contact_sheet,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -118,6 +119,9 @@ def test_the_model_is_told_where_the_image_was_taken(
     class Pipe:
         autoencoder = training.autoencoder
 
+        def caption(self, image: torch.Tensor) -> Any:
+            return SimpleNamespace(text="a ball rising")
+
         def __call__(self, **given: Any) -> OrbitalClip:
             told.append(given)
             return truth
@@ -129,6 +133,14 @@ def test_the_model_is_told_where_the_image_was_taken(
     result = image_to_4d.run_case(case, 0, pipe=Pipe(), training=searched, arguments=arguments)
     assert result["scores"]["generated"]["alpha_iou"] == 1
     (given,) = told
+    assert given["prompt"] == result["said"] == "a ball rising"
+    assert (
+        image_to_4d.run_case(case, 0, pipe=Pipe(), training=searched, arguments=replace(arguments, caption=False))[
+            "said"
+        ]
+        is None
+    )
+    assert told.pop()["prompt"] is None
     torch.testing.assert_close(given["image"], torch.cat([rgb[0], alpha[0]]))
     expected = Orbit().cameras(128)[0:1] if as_front else truth.cameras[0:1]
     image_camera = Orbit(azimuth_start_deg=given.get("azimuth", 0.0)).cameras(128)[0:1]

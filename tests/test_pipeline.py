@@ -17,6 +17,7 @@ from PIL import Image
 
 from orbit4d import pipeline
 from orbit4d.clip import OrbitalClip, load_clip, save_clip
+from orbit4d.diffusion.captioner import Caption
 from orbit4d.errors import InputError
 from orbit4d.outputs import output_folder
 from orbit4d.pipeline import generate, load_static, reconstruct
@@ -29,6 +30,11 @@ class Double:
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
+        self.seen: Caption | None = None
+
+    def caption(self, image: Any) -> Caption | None:
+        assert image.shape[0] == 4
+        return self.seen
 
     def __call__(self, **conditions: Any) -> OrbitalClip:
         self.calls.append(conditions)
@@ -129,6 +135,29 @@ def test_a_video_arrives_as_reference_frames(model: Double, tmp_path: Path) -> N
     torch.testing.assert_close(shown.cameras.positions[0], torch.tensor([1.0, -(3**0.5), 0]), atol=1e-4, rtol=0)
     assert (moving["motion"], moving["image"], moving["scheduler"]) == (0.4, None, "euler")
     assert frozen["references"] is shown and frozen["static"]
+
+
+def test_an_image_without_words_is_given_those_of_the_captioner(
+    model: Double, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = Image.new("RGB", (80, 60), "white")
+    image.paste((200, 30, 30), (10, 10, 30, 50))
+    image.save(tmp_path / "brick.png")
+    given: dict[str, Any] = {"image": tmp_path / "brick.png"}
+    assert _quick(tmp_path / "nothing", **given)["caption"] is None
+    assert model.calls[-1]["prompt"] is None
+
+    model.seen = Caption(text="a brick falling", kind="a brick", motion="falling", kind_share=0.9, motion_share=0.6)
+    report = _quick(tmp_path / "seen", **given)
+    assert (report["caption"]["text"], report["settings"]["prompt"]) == ("a brick falling", None)
+    assert {call["prompt"] for call in model.calls[-2:]} == {"a brick falling"}, "the moving and the static orbit"
+    assert not any(call["caption"] for call in model.calls), "the model is not to look again"
+    assert "brick.png looks like 'a brick falling'" in capsys.readouterr().err
+
+    assert _quick(tmp_path / "own", prompt="a stone", **given)["caption"] is None
+    assert model.calls[-1]["prompt"] == "a stone"
+    assert _quick(tmp_path / "off", caption=False, **given)["caption"] is None
+    assert model.calls[-1]["prompt"] is None
 
 
 def test_where_an_image_was_taken_from_reaches_the_model(model: Double, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from test_recognition import benchmark
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 
+import captioner
 import consistency
 import contact_sheet
 import features
@@ -40,6 +41,7 @@ import training_speed
 
 from orbit4d.clip import OrbitalClip, join_clips
 from orbit4d.data.render import RenderedClip
+from orbit4d.diffusion.captioner import Caption
 from orbit4d.errors import InputError
 from orbit4d.evaluate.consistency import view_consistency
 from orbit4d.evaluate.recognition import FRAMES, Classes, Recogniser, clip_thumbnails, label_of
@@ -203,6 +205,29 @@ def motion_control_report(folder: Path, patch: pytest.MonkeyPatch) -> dict:
     return {"settings": settings, "levels": [0, 0.5, 1]} | motion_pages.summary(rows)
 
 
+def captioner_report(folder: Path, patch: pytest.MonkeyPatch) -> dict:
+    """One picture each of what was said rightly, in part, wrongly, and of what nothing was said."""
+    captions = ("a fox running", "a fox dying", "a wolf running", None)
+    said = (("a fox", "running"), ("a fox", None), ("a fox", "running"), None)
+    rows = []
+    for caption, words in zip(captions, said, strict=True):
+        case = image_to_4d.Case(
+            split="rig", file="a.glb", animation=0, animation_name="A", azimuth=0.0, caption=caption
+        )
+        share = {"kind_share": 0.9, "motion_share": 0.6}
+        told = None if words is None else Caption(text="", kind=words[0], motion=words[1], **share)
+        rows.append(captioner.judged(case, told, caption and " ".join(caption.split()[:2])))
+    assert [(r["kind"], r["motion"]) for r in rows] == [
+        ("right", "right"),
+        ("right", "unsaid"),
+        ("wrong", "right"),
+        ("unsaid", "unsaid"),
+    ]
+    splits = {"rig": {"pictures": 4, **captioner.shares(rows)}}
+    assert splits["rig"]["kind"]["right"]["mean"] == 0.5
+    return {"parameters": 1000, "sure": {"kind": 0.8, "motion": 0.5}, "splits": splits}
+
+
 def image_to_4d_report(folder: Path, patch: pytest.MonkeyPatch) -> dict:
     truth = sphere_clip()
     frames = torch.cat([truth.rgb, truth.alpha], dim=1)
@@ -280,6 +305,7 @@ MADE = {
     "guidance": guidance_report,
     "features": features_report,
     "image_to_4d": image_to_4d_report,
+    "captioner": captioner_report,
     "contact_sheet": contact_sheet_report,
     "motion_knobs": motion_knobs_report,
     "oracle_ladder": oracle_ladder_report,

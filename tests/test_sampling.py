@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from orbit4d.cameras import Orbit
 from orbit4d.clip import OrbitalClip
 from orbit4d.diffusion.autoencoder import RGBAAutoencoder, clean_alpha
+from orbit4d.diffusion.captioner import Caption
 from orbit4d.diffusion.denoiser import Denoiser
 from orbit4d.diffusion.pipeline import BUILT_IN, Orbit4DPipeline
 from orbit4d.diffusion.schedulers import NAMES, make_scheduler
@@ -256,6 +257,24 @@ def test_unsaid_motion_is_the_prompts_own(pipe):
     assert len(shown.times.unique()) == 2
     filmed = told(prompt="a fox running", references=shown, **QUICK).rgb
     assert torch.equal(filmed, told(prompt="a fox running", references=shown, motion=None, **QUICK).rgb)
+
+
+def test_an_image_without_words_is_given_those_of_the_captioner(pipe):
+    class Seer(torch.nn.Module):
+        kinds = ("a fox",)
+
+        def caption(self, picture):
+            assert picture.shape == (4, 64, 64)
+            return Caption(text="a fox running", kind="a fox", motion="running", kind_share=1.0, motion_share=1.0)
+
+    parts = {"autoencoder": pipe.autoencoder, "denoiser": pipe.denoiser, "scheduler": pipe.scheduler}
+    seeing = Orbit4DPipeline(**parts, motion=pipe.motion, captioner=Seer())
+    image = torch.rand(4, 64, 64)
+    told = pipe(image=image, prompt="a fox running", **QUICK).rgb
+    assert torch.equal(seeing(image=image, **QUICK).rgb, told)
+    assert torch.equal(seeing(image=image, caption=False, **QUICK).rgb, pipe(image=image, **QUICK).rgb)
+    assert not torch.equal(seeing(image=image, prompt="a robot", **QUICK).rgb, told)
+    assert not torch.equal(told, pipe(image=image, **QUICK).rgb)
 
 
 def test_motion_quantiles_interpolate(pipe):

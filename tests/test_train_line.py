@@ -35,6 +35,7 @@ def brief() -> presets.Preset:
         preset,
         toys=2,
         autoencoder=replace(preset.autoencoder, steps=8, batch=2, save_every=4),
+        captioner=replace(preset.captioner, steps=4, batch=4, save_every=2),
         denoiser=replace(preset.denoiser, steps=4, batch=2, save_every=2),
     )
 
@@ -62,6 +63,7 @@ def test_the_whole_line_ends_in_weights_that_load(run):
     clip = pipe(prompt="a fish swimming", steps=2, orbit=Orbit(frames=3), progress=False)
     assert clip.rgb.shape == (3, 3, 128, 128) and torch.isfinite(clip.rgb).all()
     assert pipe.motion["training"]["step"] == 4 and pipe.motion["autoencoder_training"]["step"] == 8
+    assert pipe.captioner is not None and set(pipe.captioner.kinds) == set(pipe.motion["vocabulary"])
 
 
 def test_sheets_are_drawn_while_it_trains(run):
@@ -170,6 +172,17 @@ def test_any_samples_are_trained_on(tmp_path, monkeypatch):
     write_folder(tmp_path / "small", [disc_sample(small, key="little")], plan=small)
     with pytest.raises(InputError, match="frames are 64 x 64, the model is trained on 128 x 128"):
         line.train("tiny", out=tmp_path / "other", data=tmp_path / "small")
+
+
+def test_clips_without_kinds_train_no_captioner(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(presets.PRESETS, "tiny", brief)
+    plan = RenderPlan(size=128, frames=6, outputs=())
+    folder = write_folder(tmp_path / "mine", [disc_sample(plan, key="mine", kind=None)], plan=plan)
+    line.train("tiny", out=tmp_path / "run", data=folder)
+    assert "no captioner is trained: mine: has no kind" in capsys.readouterr().err
+    assert Orbit4DPipeline.from_pretrained(tmp_path / "run" / "weights").captioner is None
+    with pytest.raises(InputError, match="has no kind"):
+        line.train("tiny", out=tmp_path / "run", data=folder, stage="captioner")
 
 
 def test_the_vocabulary_is_what_curation_keeps(tmp_path):

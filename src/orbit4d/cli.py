@@ -47,6 +47,7 @@ def generate(
     out: Folder,
     prompt: OptionalText = None,
     image: OptionalFile = None,
+    caption: bool = True,
     video: Annotated[Path | None, arg(metavar="VIDEO_OR_FOLDER_OR_CLIP")] = None,
     mask: Annotated[Path | None, arg(metavar="FILE_OR_FOLDER")] = None,
     azimuth: OptionalNumber = None,
@@ -82,6 +83,7 @@ def generate(
         prompt: What to make, e.g. "a fox running"; `orbit4d vocabulary` lists what the model knows. Combines with --image,
             --video or --static.
         image: Picture of the object, cut out (RGBA) or on a uniform background.
+        caption: Where there is an image and no prompt, tell the model in words what the image looks like, if it is a known kind.
         video: The object moving, before a camera that stands still, cut out or on a uniform background: .mp4, .gif, .webp,
             a folder of pictures, or a clip.
         mask: Black and white picture (or video, folder) of the same size, white on the object, where the background is not
@@ -110,6 +112,7 @@ def generate(
         out=out,
         prompt=prompt,
         image=image,
+        caption=caption,
         video=video,
         mask=mask,
         azimuth=azimuth,

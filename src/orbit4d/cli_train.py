@@ -21,7 +21,7 @@ def train(
     out: Folder,
     data: OptionalFolder = None,
     damped: Annotated[tuple[Path, ...], arg(metavar="DIR ...", help_behavior_hint="(none)")] = (),
-    stage: Literal["all", "data", "autoencoder", "latents", "denoiser"] = "all",
+    stage: Literal["all", "data", "autoencoder", "latents", "captioner", "denoiser"] = "all",
     steps: OptionalCount = None,
     batch: OptionalCount = None,
     learning_rate: OptionalNumber = None,
@@ -34,7 +34,7 @@ def train(
     init: OptionalFolder = None,
     resume: bool = True,
 ) -> None:
-    """Train a model: render clips, train the autoencoder, encode the clips, train the denoiser, collect the weights.
+    """Train a model: render clips, train the autoencoder, encode the clips, train captioner and denoiser, collect the weights.
 
     A run that was stopped continues where it was: the same command gives, on a CPU, the same result as if it had never
     stopped. The result is DIR/weights, for `orbit4d generate --weights`. Needs `pip install 'orbit4d[train]'`.

@@ -54,6 +54,7 @@ def generate(
     out: str | Path,
     prompt: str | None = None,
     image: str | Path | None = None,
+    caption: bool = True,
     video: str | Path | None = None,
     mask: str | Path | None = None,
     azimuth: float | None = None,
@@ -80,8 +81,9 @@ def generate(
     Args:
         out: receives clip/, orbit.mp4, scene.safetensors, scene.html and report.json, all or nothing.
         prompt: what to make; combines with `image`, `video` or `static`.
-        image: file that shows the object at time 0. video: file, folder of pictures, or clip of one camera that shows all
-            of the motion (`conditions.load_condition_video`). mask: their foreground, where they do not tell.
+        image: file that shows the object at time 0. caption: of an image without a prompt, the model is told what its captioner
+            sees in it (`Orbit4DPipeline.caption`), if anything. video: file, folder of pictures, or clip of one camera that
+            shows all of the motion (`conditions.load_condition_video`). mask: their foreground, where they do not tell.
         azimuth: degrees around the object, from its front, where image or video was taken; None: the front, or the
             camera of a clip.
         static: a GLB (its pose at time 0 is used), Gaussians (`.ply`, `.splat`, a scene of ours at time 0) or a clip argument
@@ -151,6 +153,12 @@ def generate(
             if watch is not None:
                 watch.warning(warning)
 
+        seen = pipe.caption(reference) if caption and reference is not None and prompt is None else None
+        if seen is not None:
+            note(
+                f"{Path(image or '').name} looks like {seen.text!r}, and that is what the model is told; say what it shows with "
+                "--prompt, or nothing with --no-caption"
+            )
         for warning in (strange, *pipe.condition_warnings(**told)):
             if warning:
                 note(warning)
@@ -158,7 +166,8 @@ def generate(
         def sample(frozen: bool) -> OrbitalClip:
             clip = pipe(
                 **told,
-                prompt=prompt,
+                prompt=prompt if seen is None else seen.text,
+                caption=False,
                 azimuth=azimuth or 0.0,
                 motion=None if frozen else "usual" if motion is None else motion,
                 guidance_scale=guidance_scale,
@@ -207,6 +216,7 @@ def generate(
             _write_asset(scene, clip, folder, title=title)
         report = _report("generate", settings, timer, scene, clip, fit_report, weights_hash=pipe.weights_hash)
         report["warnings"] = warnings
+        report["caption"] = None if seen is None else asdict(seen)
         report["matched_motion"] = None if matched is None else asdict(matched)
         write_report(report, folder)
     return report

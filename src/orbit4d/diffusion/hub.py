@@ -13,6 +13,7 @@ from torch import nn
 
 from ..errors import InputError
 from ..files import parse_json
+from .captioner import FILE as CAPTIONER
 from .text import TEXT_WIDTH
 from .vocabulary import Vocabulary
 
@@ -22,6 +23,7 @@ PARTS = ("autoencoder", "denoiser")
 FILES = [
     "pipeline.json",
     "scheduler/scheduler_config.json",
+    CAPTIONER,
     *(f"{p}/*.{s}" for p in PARTS for s in ("json", "safetensors")),
 ]
 """All that is ever downloaded: settings and tensors."""

@@ -19,6 +19,8 @@ from ..clip import OrbitalClip, SpatioTemporalFeatures
 from ..errors import InputError
 from ..files import atomic_folder, digest
 from .autoencoder import RGBAAutoencoder, decode_straight, premultiply
+from .captioner import FILE as CAPTIONER
+from .captioner import Caption, Captioner, load_captioner, save_captioner
 from .denoiser import Denoiser
 from .guidance import Guidance
 from .hub import BUILT_IN, PARTS, load_complete, model_folder, read_record, weight_files
@@ -57,22 +59,26 @@ class Orbit4DPipeline:
         denoiser: Denoiser,
         scheduler: Any,
         motion: dict,
+        captioner: Captioner | None = None,
         weights_hash: str = "unsaved",
     ) -> None:
-        """`scheduler`: a stock diffusers scheduler of `schedulers.make_scheduler`; `motion`: the record in pipeline.json."""
+        """`scheduler`: a stock diffusers scheduler of `schedulers.make_scheduler`; `motion`: the record in pipeline.json;
+        `captioner`: finds words for pictures.
+        """
         self.autoencoder = autoencoder.eval().float()
         self.denoiser = denoiser.eval().float()
         self.scheduler = scheduler
         self.motion = motion
+        self.captioner = captioner
         self.weights_hash = weights_hash
 
     @classmethod
     def from_pretrained(cls, name: str | Path | None = None, *, revision: str | None = None) -> Orbit4DPipeline:
         """Load a model: None is the one inside the package, else a folder, else a hub name "owner/name" ("owner/name@revision").
 
-        A model is `autoencoder/`, `denoiser/`, `pipeline.json` and, where it is not the default, `scheduler/`; tensors are
-        safetensors. Raises InputError when any part or any weight is missing or does not fit: there is no fallback to
-        untrained weights.
+        A model is `autoencoder/`, `denoiser/`, `pipeline.json` and, where it is not the default, `scheduler/`; it may have a
+        `captioner.safetensors`. Tensors are safetensors. Raises InputError when any part or any weight is missing or does not
+        fit: there is no fallback to untrained weights.
         """
         folder = model_folder(name, revision=revision)
         weights = weight_files(folder)
@@ -83,6 +89,7 @@ class Orbit4DPipeline:
             denoiser=load_complete(Denoiser, folder / "denoiser"),
             scheduler=load_scheduler(folder / "scheduler") if stored else make_scheduler(DEFAULT),
             motion=record,
+            captioner=load_captioner(folder / CAPTIONER) if (folder / CAPTIONER).is_file() else None,
             weights_hash=digest([*weights, folder / "pipeline.json"]),
         )
 
@@ -101,6 +108,8 @@ class Orbit4DPipeline:
                 forget_path(temporary / part)
             self.scheduler.save_pretrained(temporary / "scheduler")
             (temporary / "pipeline.json").write_text(json.dumps(self.motion, indent=1))
+            if self.captioner is not None:
+                save_captioner(self.captioner, temporary / CAPTIONER)
         return folder
 
     def to(self, device: str | torch.device) -> Orbit4DPipeline:
@@ -111,6 +120,16 @@ class Orbit4DPipeline:
         torch.nn.Module.to(self.autoencoder, torch.device(device))
         torch.nn.Module.to(self.denoiser, torch.device(device))
         return self
+
+    def caption(self, image: Tensor) -> Caption | None:
+        """Words for a picture (4, h, w), straight RGBA in [0, 1], as `image` of `__call__`: what the model's captioner sees in it.
+
+        None where it sees none of the kinds that it knows, and for models without a captioner.
+        """
+        if self.captioner is None:
+            return None
+        self.check_inputs(image=image)
+        return self.captioner.caption(premultiply(image[None, :3], image[None, 3:])[0].float().cpu())
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
@@ -215,6 +234,7 @@ class Orbit4DPipeline:
         *,
         prompt: str | None = None,
         image: Tensor | None = None,
+        caption: bool = True,
         azimuth: float = 0.0,
         references: OrbitalClip | None = None,
         static_clip: OrbitalClip | None = None,
@@ -242,6 +262,7 @@ class Orbit4DPipeline:
             prompt: what to make; see the model card for the vocabulary of the built-in model.
             image: (4, h, w) straight RGBA in [0, 1]: the object at time 0, as large as `conditions.centred` makes it, seen
                 from `azimuth` degrees (0: the object's front).
+            caption: where there is an image and no prompt, the prompt is what `caption` says of it, if anything.
             references: square frames of the object, each with its camera and time, that the clip is to agree with: a
                 video is several times of one view. Combines with all others. Training shows up to 5 at once, 16 are accepted.
             static_clip: the object at time 0 from all around; each frame is given its nearest view. Not with `static`.
@@ -265,6 +286,8 @@ class Orbit4DPipeline:
         Returns: an OrbitalClip of `orbits` x `orbit.frames` frames; the same seed on the same machine gives the same clip.
         """
         # 1. Inputs
+        if caption and prompt is None and image is not None and (seen := self.caption(image)) is not None:
+            prompt = seen.text
         if motion == "usual":
             filmed = references is not None and len(references.times.unique()) > 1
             motion = None if filmed else self.usual_motion_of(prompt)

@@ -1,4 +1,4 @@
-"""Recipes of `orbit4d train`: what is rendered, both configurations and both networks, as plain functions."""
+"""Recipes of `orbit4d train`: what is rendered, the configurations and the networks, as plain functions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..data.vocabulary import ALL_NAMES, NAMES
 from .autoencoder import RGBAAutoencoder
 from .denoiser import Denoiser
 from .train_autoencoder import AutoencoderConfig
+from .train_captioner import CaptionerConfig
 from .train_denoiser import DenoiserConfig
 
 AMPLITUDES = (0.45, 0.15)
@@ -26,6 +27,7 @@ class Preset:
     amplitudes: tuple[float, ...] = ()
     """The vocabulary's animations are rendered with these amplitudes as well, on two orbits: the same words with less motion."""
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
+    captioner: CaptionerConfig = field(default_factory=CaptionerConfig)
     denoiser: DenoiserConfig = field(default_factory=DenoiserConfig)
     make_autoencoder: Callable[[], RGBAAutoencoder] = RGBAAutoencoder
     make_denoiser: Callable[[], Denoiser] = Denoiser
@@ -37,6 +39,7 @@ def tiny() -> Preset:
         toys=5,
         vocabulary={},
         autoencoder=AutoencoderConfig(steps=200, batch=8, save_every=100),
+        captioner=CaptionerConfig(steps=50, batch=16),
         denoiser=DenoiserConfig(steps=100, batch=4, frames=4, save_every=50),
         make_autoencoder=lambda: RGBAAutoencoder(widths=(16, 24, 32)),
         make_denoiser=lambda: Denoiser(spatial_width=64, temporal_width=32, depth=2, spatial_heads=2, temporal_heads=1),

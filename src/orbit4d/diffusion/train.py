@@ -4,6 +4,7 @@
     OUT/data-0.45/    the same with less motion, where the preset says so
     OUT/autoencoder/  checkpoint, log, trained autoencoder
     OUT/latents/      encoded samples (.safetensors)
+    OUT/captioner/    checkpoint, log, EMA weights
     OUT/denoiser/     checkpoint, log, EMA weights
     OUT/weights/      what `Orbit4DPipeline.from_pretrained` loads
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -30,17 +32,20 @@ from ..data.training_set import render_damped, render_training_set
 from ..errors import InputError
 from ..files import atomic_folder, atomic_path, ensure_writable_parent, lock_folder, parse_json
 from .autoencoder import RGBAAutoencoder
+from .captioner import FILE as CAPTIONER
 from .denoiser import Denoiser
 from .hub import read_settings
 from .machine import check_training, first_does_it, first_process, wait_for_everyone
 from .presets import PRESETS
 from .train_autoencoder import check_side, encode_training_set, train_autoencoder
+from .train_captioner import NoWords, train_captioner
 from .train_denoiser import train_denoiser
 from .training import Precision, Tracker
 
-Stage = Literal["all", "data", "autoencoder", "latents", "denoiser"]
+Stage = Literal["all", "data", "autoencoder", "latents", "captioner", "denoiser"]
 _Network = TypeVar("_Network", RGBAAutoencoder, Denoiser)
-STAGES: tuple[Stage, ...] = ("data", "autoencoder", "latents", "denoiser")
+STAGES: tuple[Stage, ...] = ("data", "autoencoder", "latents", "captioner", "denoiser")
+TRAININGS = {"autoencoder", "captioner", "denoiser"}
 MEANINGS = ("prediction", "relative")
 """Settings that a denoiser's weights are trained for and that their names and shapes do not tell."""
 
@@ -72,7 +77,7 @@ def train(
         damped: with rendered `data`: folders of the same animations rendered with less amplitude, so that the amount of motion
             is learned apart from its kind.
         stage: "all" or one of STAGES. steps, batch, learning_rate: of the stage's training, the preset's when None; with one
-            stage only. The others are those of `TrainingConfig`, for both networks; gradient checkpointing is the denoiser's.
+            stage only. The others are those of `TrainingConfig`, for all networks; gradient checkpointing is the denoiser's.
         init: weights of another model, which both networks start from (a folder as `out/weights`). What the denoiser has besides
             begins as it would without; what does not fit is refused.
         resume: False refuses a folder that already holds a checkpoint of the stage.
@@ -115,13 +120,14 @@ def train(
             )
     # Built here, so that a setting out of range is said before hours go by.
     of_autoencoder = replace(recipe.autoencoder, **common)
+    of_captioner = replace(recipe.captioner, **common)
     of_denoiser = replace(recipe.denoiser, gradient_checkpointing=gradient_checkpointing, **common)
     networks = recipe.make_autoencoder, recipe.make_denoiser
     if init is not None:
         networks = partial(started, recipe.make_autoencoder, init), partial(started, recipe.make_denoiser, init)
         for network in networks:
             network()
-    if {"autoencoder", "denoiser"} & set(chosen):
+    if TRAININGS & set(chosen):
         check_training(precision=precision, tracker=log, compile=compile)
     ensure_writable_parent(out / "data.json")
     autoencoder, size = out / "autoencoder" / "autoencoder", recipe.plan.size
@@ -149,6 +155,15 @@ def train(
                     if first_process():
                         folders = [Path(folder) for folder in damped] or list(less.values())
                         encode_training_set(samples, autoencoder, out / "latents", size=size, damped=folders)
+                case "captioner":
+                    folder = out / "captioner"
+                    try:
+                        train_captioner(out / "latents", folder, autoencoder=autoencoder, config=of_captioner)
+                    except NoWords as error:
+                        if stage != "all":
+                            raise
+                        if first_process():
+                            print(f"orbit4d: note: no captioner is trained: {error}", file=sys.stderr)
                 case "denoiser":
                     torch.manual_seed(seed)
                     folder, network = out / "denoiser", networks[1]()
@@ -195,8 +210,8 @@ def _check_numbers(stage: Stage, numbers: dict[str, int | float | None]) -> None
     for name, value in numbers.items():
         if value is None:
             continue
-        if stage not in ("autoencoder", "denoiser"):
-            raise InputError(f"{name}: of which training? Give it together with --stage autoencoder or denoiser")
+        if stage not in TRAININGS:
+            raise InputError(f"{name}: of which training? Give it together with --stage {', '.join(sorted(TRAININGS))}")
         if not value > 0 or (isinstance(value, float) and not isfinite(value)):
             raise InputError(f"{name}: expected a number above 0, got {value}")
 
@@ -235,7 +250,8 @@ def _check_data(folders: Sequence[Path], out: Path, *, size: int) -> None:
 
 
 def collect_weights(run: Path) -> Path:
-    """Put a run's autoencoder, denoiser and pipeline.json together in `run/weights`, the folder a pipeline loads."""
+    """Put a run's autoencoder, denoiser, pipeline.json and, if there is one, captioner together in `run/weights`, the folder a
+    pipeline loads."""
     parts = {"autoencoder": run / "autoencoder" / "autoencoder", "denoiser": run / "denoiser" / "denoiser"}
     for part in (*parts.values(), run / "denoiser" / "pipeline.json"):
         if not part.exists():
@@ -243,6 +259,8 @@ def collect_weights(run: Path) -> Path:
     with atomic_folder(run / "weights") as folder:
         for name, source in parts.items():
             shutil.copytree(source, folder / name)
+        if (captioner := run / "captioner" / CAPTIONER).is_file():
+            shutil.copy(captioner, folder / CAPTIONER)
         record = json.loads((run / "denoiser" / "pipeline.json").read_text())
         log = (run / "autoencoder" / "log.jsonl").read_text().splitlines()
         record["autoencoder_training"] = json.loads(log[-1])
