@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 import tyro
-from image_to_4d import Case, Split, captioner_digest, choose_cases
+from image_to_4d import Case, Split, choose_cases
 from shared import DATA, write_report
 from tqdm import tqdm
 
@@ -28,6 +28,7 @@ from orbit4d.data.training_set import vocabulary
 from orbit4d.diffusion.captioner import KIND_SURE, MOTION_SURE, Caption
 from orbit4d.diffusion.pipeline import Orbit4DPipeline
 from orbit4d.diffusion.vocabulary import motion_words
+from orbit4d.errors import InputError
 from orbit4d.evaluate.resampling import bootstrap_interval
 
 SPLITS: tuple[Split, ...] = ("azimuth", "animation", "rig")
@@ -71,7 +72,8 @@ def shares(rows: list[dict]) -> dict:
 
 def main(arguments: Arguments) -> None:
     pipe = Orbit4DPipeline.from_pretrained(arguments.weights)
-    assert pipe.captioner is not None, "this model has no captioner"
+    if pipe.captioner is None:
+        raise InputError(f"{arguments.weights}: this model has no captioner; train one with --stage captioner")
     store, assets = open_latents(arguments.latents), arguments.data / "assets"
     cases = choose_cases(store, assets, splits=SPLITS, count=arguments.cases, seed=0)
     kinds = {file: words.kind for (file, _), words in vocabulary(assets).items()}
@@ -83,7 +85,7 @@ def main(arguments: Arguments) -> None:
             rows.setdefault(name, []).append(judged(case, pipe.caption(shown), kinds.get(case.file)))
     report = {
         "benchmark": "words that the captioner says of pictures",
-        "captioner": captioner_digest(arguments.weights),
+        "captioner": pipe.captioner_hash,
         "parameters": sum(p.numel() for p in pipe.captioner.parameters()),
         "sure": {"kind": KIND_SURE, "motion": MOTION_SURE},
         "splits": {split: {"pictures": len(of), **shares(of)} for split, of in rows.items()},

@@ -31,8 +31,7 @@ from orbit4d.clip import OrbitalClip
 from orbit4d.data.latent_set import LatentStore, open_latents
 from orbit4d.data.training_set import vocabulary
 from orbit4d.data.vocabulary import KAYKIT_ANIMATIONS, NAMES, UNWANTED
-from orbit4d.diffusion.captioner import FILE as CAPTIONER
-from orbit4d.diffusion.pipeline import BUILT_IN, DEFAULT_STEPS, Orbit4DPipeline
+from orbit4d.diffusion.pipeline import DEFAULT_STEPS, Orbit4DPipeline
 from orbit4d.errors import InputError
 from orbit4d.evaluate.metrics import SSIM_WINDOW, foreground_psnr, psnr, ssim
 from orbit4d.evaluate.nearest import TrainingOrbits, half_way_azimuth
@@ -290,12 +289,6 @@ def summary(results: list[dict[str, Any]], *, seed: int = 0) -> dict[str, Any]:
     return out
 
 
-def captioner_digest(weights: Path | None) -> str:
-    """Names the captioner of a model; empty where it has none."""
-    file = (weights or BUILT_IN) / CAPTIONER
-    return digest([file]) if file.is_file() else ""
-
-
 def main(arguments: Arguments) -> None:
     assets = arguments.data / "assets"
     if not assets.is_dir():
@@ -309,7 +302,7 @@ def main(arguments: Arguments) -> None:
     names = ("prompt", "caption", "as_front", "steps", "guidance_scale", "guidance_3d", "motion")
     settings = {name: getattr(arguments, name) for name in names}
     latents = digest(store.files)  # `nearest` and `oracle` are of this training set
-    words = captioner_digest(arguments.weights) if arguments.caption and not arguments.prompt else ""
+    words = pipe.captioner_hash if arguments.caption and not arguments.prompt else ""
     stamp = json_digest([pipe.weights_hash, words, latents, settings])[:12]
     results = []
     for case in cases:

@@ -253,11 +253,9 @@ object: generated / image repeated / nearest clip.
 
 def _given(report: dict, reports: dict) -> list[tuple[str, str, dict]]:
     """(what was given, split, its means), by the picture and, where that was measured, without any words and with the caption."""
-    all_three = {
-        "picture": report,
-        "picture, no words": reports.get("image_to_4d_no_caption"),
-        "picture, prompt": reports.get("image_to_4d_prompt"),
-    }
+    first = "picture" if report.get("captioner") else "picture, no words"
+    others = {"picture, no words": "image_to_4d_no_caption", "picture, prompt": "image_to_4d_prompt"}
+    all_three = {first: report} | {given: reports.get(name) for given, name in others.items() if given != first}
     return [(given, split, means) for given, r in all_three.items() if r for split, means in r["means"].items()]
 
 

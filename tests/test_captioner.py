@@ -18,6 +18,7 @@ from orbit4d.diffusion.train_captioner import (
     NO_WORD,
     CaptionerConfig,
     CaptionerTask,
+    NoWords,
     augmented,
     labelled,
     strange,
@@ -73,6 +74,49 @@ def test_words_are_numbered_and_toys_are_none_of_the_kinds() -> None:
     assert shown.motions[::9].tolist() == [1, 0, 1, NO_WORD]
     only_toys, _ = labelled(PICTURES[3:], LABELS[3:])
     assert only_toys.kinds == ("toy box",)
+
+
+def test_a_run_goes_on_only_with_the_same_words_for_the_same_pictures(tmp_path: Path) -> None:
+    def run(labels: list[tuple[str, str]], steps: int) -> None:
+        torch.manual_seed(0)
+        words, shown = labelled(PICTURES, labels)
+        model = Captioner(words.kinds, words.motions, words.motions_of, width=8, dim=32)
+        config = CaptionerConfig(steps=steps, batch=8, precision="fp32", save_every=2)
+        fit(model, CaptionerTask(shown, config, model, out=tmp_path), tmp_path, config=config)
+
+    run(LABELS, 2)
+    run(LABELS, 4)
+    with pytest.raises(InputError, match="other data"):
+        run([LABELS[1], LABELS[0], *LABELS[2:]], 6)
+
+
+def test_the_parts_of_a_batch_are_the_batch(tmp_path: Path) -> None:
+    words, shown = labelled(PICTURES, LABELS)
+    model = Captioner(words.kinds, words.motions, words.motions_of, width=8, dim=32)
+    task = CaptionerTask(shown, CaptionerConfig(batch=8), model, out=tmp_path)
+    whole, *parts = (
+        task.draw(torch.Generator().manual_seed(2), part)
+        for part in (slice(None), slice(0, None, 2), slice(1, None, 2))
+    )
+    for name in ("pictures", "kinds", "motions"):
+        value = getattr(whole, name)
+        assert torch.equal(getattr(parts[0], name), value[::2]) and torch.equal(getattr(parts[1], name), value[1::2])
+
+
+def test_no_more_words_are_learned_than_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commonest stay; a clip of another motion keeps its kind."""
+    monkeypatch.setattr(train_captioner, "MAX_WORDS", 2)
+    labels = [
+        ("a fox", "a fox running"),
+        ("a fox", "a fox running"),
+        ("a fox", "a fox resting"),
+        ("a fox", "a fox yawning"),
+    ]
+    words, shown = labelled(PICTURES, labels)
+    assert len(words.motions) == 2 and "running" in words.motions
+    assert shown.motions[::9].tolist().count(NO_WORD) == 1 and not shown.kinds.any()
+    with pytest.raises(NoWords, match="3 kinds"):
+        labelled(PICTURES, [("a fox", "a fox"), ("a wolf", "a wolf"), ("a cow", "a cow"), ("a cow", "a cow")])
 
 
 def test_it_says_what_it_was_taught_and_nothing_of_what_it_does_not_know(learned: Captioner) -> None:
@@ -146,11 +190,21 @@ def test_some_are_centred_as_users_pictures_are(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_strange_pictures_are_of_none_of_the_kinds() -> None:
-    given = torch.stack([square(RED, low=True)] * 4 + [square(BLUE, low=False)] * 4)
-    made = strange(given, 4, torch.Generator().manual_seed(1))
-    assert made.shape == (4, 4, SIZE, SIZE)
-    assert not torch.equal(made[0, :3], given[0, :3]) and torch.equal(made[:2, 3], given[:2, 3])
-    assert torch.equal(made[2:, :, SIZE // 2 :], given[2:4, :, SIZE // 2 :])
+    """Every second one, and every grey one, gets the upper half of another kind: exchanged colours would leave grey as it is."""
+    grey = square((0.5, 0.5, 0.5), low=True)
+    given = torch.stack([square(RED, low=True)] * 3 + [grey] + [grey] + [square(BLUE, low=False)] * 3)
+    kinds = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2])
+    made = strange(given, kinds, 5, torch.Generator().manual_seed(1))
+    assert made.shape == (5, 4, SIZE, SIZE)
+    for i in (0, 2):
+        assert not torch.equal(made[i, :3], given[i, :3]) and torch.equal(made[i, 3], given[i, 3])
+    middle = SIZE // 2
+    for i in (1, 3, 4):
+        assert torch.equal(made[i, :, middle:], given[i, :, middle:])
+        tops = [g[:, :middle] for g, kind in zip(given, kinds, strict=True) if kind != kinds[i]]
+        assert any(torch.equal(made[i, :, :middle], top) for top in tops)
+    alone = strange(given[:3], kinds[:3], 3, torch.Generator().manual_seed(1))
+    assert not torch.equal(alone[1, :3], given[1, :3]), "of a single kind the colours alone are exchanged"
 
 
 def test_it_is_saved_and_loaded(learned: Captioner, tmp_path: Path) -> None:
@@ -193,6 +247,18 @@ def test_other_files_are_one_line(change: dict, tmp_path: Path) -> None:
     save_file(tensors, path, metadata={"captioner": json.dumps(HEADER | change)})
     with pytest.raises(InputError, match="not the weights of a captioner"):
         load_captioner(path)
+
+
+def test_weights_that_are_no_numbers_are_one_line(tmp_path: Path) -> None:
+    model = Captioner(["a fox"], ["running"], [[0]], width=8, dim=16)
+    path = save_captioner(model, tmp_path / "captioner.safetensors")
+    before = load_captioner(path).digest()
+    assert before == model.digest()
+    with torch.no_grad():
+        model.kind.bias[0] = float("nan")
+    assert model.digest() != before
+    with pytest.raises(InputError, match="no numbers"):
+        load_captioner(save_captioner(model, path))
 
 
 def test_files_that_are_none_are_one_line(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class Double:
     """Stands in for `Orbit4DPipeline`: records every call and returns a ball that rises, or one that stands."""
 
     weights_hash = "double"
+    captioner_hash = "seer"
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -150,6 +151,7 @@ def test_an_image_without_words_is_given_those_of_the_captioner(
     model.seen = Caption(text="a brick falling", kind="a brick", motion="falling", kind_share=0.9, motion_share=0.6)
     report = _quick(tmp_path / "seen", **given)
     assert (report["caption"]["text"], report["settings"]["prompt"]) == ("a brick falling", None)
+    assert load_clip(tmp_path / "seen" / "clip").caption is None and report["caption"]["captioner"] == "seer"
     assert {call["prompt"] for call in model.calls[-2:]} == {"a brick falling"}, "the moving and the static orbit"
     assert not any(call["caption"] for call in model.calls), "the model is not to look again"
     assert "brick.png looks like 'a brick falling'" in capsys.readouterr().err

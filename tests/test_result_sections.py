@@ -365,7 +365,12 @@ def test_headlines_and_tables_of_the_model(reports: dict[str, dict]) -> None:
     assert "| the sampled clip, against that of level 0 | 1.00 | 1.00 |  |" in text
     assert "by 1.2 in the median above level 0, at most by 1.5 (0.0 % of them came to that limit)" in text
     text = tables.SECTIONS["image_to_4d"](reports["image_to_4d"], reports)
-    line = next(line for line in text.splitlines() if line.startswith("| picture | rig"))
+    line = next(line for line in text.splitlines() if line.startswith("| picture, no words | rig"))
+    assert "| picture, no words | rig" in text
+    worded = reports["image_to_4d"] | {"captioner": "abc"}
+    all_three = reports | {"image_to_4d_no_caption": reports["image_to_4d"]}
+    text = tables.SECTIONS["image_to_4d"](worded, all_three)
+    assert "| picture | rig" in text and "| picture, no words | rig" in text
     both = reports | {"image_to_4d_prompt": reports["image_to_4d"]}
     assert "| picture, prompt | rig" in tables.SECTIONS["image_to_4d"](reports["image_to_4d"], both)
     generated, repeated, nearest = map(float, line.split("|")[-2].split(" / "))

@@ -275,6 +275,10 @@ def test_an_image_without_words_is_given_those_of_the_captioner(pipe):
     assert torch.equal(seeing(image=image, caption=False, **QUICK).rgb, pipe(image=image, **QUICK).rgb)
     assert not torch.equal(seeing(image=image, prompt="a robot", **QUICK).rgb, told)
     assert not torch.equal(told, pipe(image=image, **QUICK).rgb)
+    assert seeing(image=image, **QUICK).caption is None, "what was guessed is no caption"
+    filmed = seeing(prompt="a fox", **QUICK)[[0, 1]]
+    shown = seeing(image=image, references=filmed, **QUICK).rgb
+    assert torch.equal(shown, seeing(image=image, references=filmed, caption=False, **QUICK).rgb), "it shows its motion"
 
 
 def test_motion_quantiles_interpolate(pipe):

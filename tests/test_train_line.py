@@ -174,10 +174,17 @@ def test_any_samples_are_trained_on(tmp_path, monkeypatch):
         line.train("tiny", out=tmp_path / "other", data=tmp_path / "small")
 
 
+def test_a_captioner_that_is_trained_further_is_in_the_weights(run, monkeypatch):
+    monkeypatch.setitem(presets.PRESETS, "tiny", brief)
+    before = Orbit4DPipeline.from_pretrained(run / "weights").captioner_hash
+    line.train("tiny", out=run, stage="captioner", steps=6)
+    assert Orbit4DPipeline.from_pretrained(run / "weights").captioner_hash not in ("", before)
+
+
 def test_clips_without_kinds_train_no_captioner(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(presets.PRESETS, "tiny", brief)
     plan = RenderPlan(size=128, frames=6, outputs=())
-    folder = write_folder(tmp_path / "mine", [disc_sample(plan, key="mine", kind=None)], plan=plan)
+    folder = write_folder(tmp_path / "mine", [disc_sample(plan, key="mine", kind="")], plan=plan)
     line.train("tiny", out=tmp_path / "run", data=folder)
     assert "no captioner is trained: mine: has no kind" in capsys.readouterr().err
     assert Orbit4DPipeline.from_pretrained(tmp_path / "run" / "weights").captioner is None

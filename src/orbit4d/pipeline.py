@@ -179,7 +179,7 @@ def generate(
                 progress=progress,
                 on_step=None if watch is None else sampling_watcher(watch, pipe.decode, frozen=frozen),
             )
-            return clip.resized(size)
+            return replace(clip.resized(size), caption=prompt)  # what was guessed is no caption
 
         with timer("sample"):
             clip = sample(False)
@@ -216,7 +216,7 @@ def generate(
             _write_asset(scene, clip, folder, title=title)
         report = _report("generate", settings, timer, scene, clip, fit_report, weights_hash=pipe.weights_hash)
         report["warnings"] = warnings
-        report["caption"] = None if seen is None else asdict(seen)
+        report["caption"] = None if seen is None else asdict(seen) | {"captioner": pipe.captioner_hash}
         report["matched_motion"] = None if matched is None else asdict(matched)
         write_report(report, folder)
     return report

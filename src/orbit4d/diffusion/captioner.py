@@ -3,11 +3,12 @@
 A picture alone leaves the motion open, and the denoiser was told most of what it knows of motions in words. The captioner is a
 small network that reads one picture and says words as training's captions have them ("a deer dying"), as far as it is sure of
 them: the kind alone where the pose fits several motions, nothing where the picture is of none of its kinds. See
-docs/generation.md for how often it is right.
+docs/generation.md for how often it is right. (`orbit4d data curate --captioner` is another thing: BLIP, for training captions.)
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -100,13 +101,20 @@ class Captioner(nn.Module):
         mask = self.known[kinds]
         return motions.masked_fill(~mask & mask.any(dim=1, keepdim=True), float("-inf"))
 
+    def digest(self) -> str:
+        """16 hexadecimal digits that name the words, the weights as they are saved, and from when it is sure."""
+        whole = hashlib.sha256(json.dumps([self.kinds, self.motions, self.motions_of, KIND_SURE, MOTION_SURE]).encode())
+        for name, value in sorted(self.state_dict().items()):
+            whole.update(name.encode() + value.half().cpu().numpy().tobytes())
+        return whole.hexdigest()[:16]
+
     @torch.inference_mode()
     def caption(self, picture: Tensor) -> Caption | None:
         """Words for a premultiplied picture (4, h, w) in [0, 1], h = w; None where it seems to show none of the kinds."""
         small = F.interpolate(picture[None], size=(SIZE, SIZE), mode="area")
         kinds, motions = self.eval()(small)
         share, kind = kinds.softmax(dim=1)[0].max(dim=0)
-        if int(kind) == len(self.kinds) or share < KIND_SURE:
+        if int(kind) == len(self.kinds) or not share >= KIND_SURE:
             return None
         named, motion_share, motion = self.kinds[int(kind)], 0.0, None
         if self.motions_of[int(kind)]:
@@ -146,6 +154,8 @@ def load_captioner(path: Path) -> Captioner:
         with safe_open(path, framework="pt") as handle:
             header = json.loads((handle.metadata() or {})["captioner"])
             tensors = {name: handle.get_tensor(name).float() for name in handle.keys()}  # noqa: SIM118 (not a dict)
+        if not all(bool(t.isfinite().all()) for t in tensors.values()):
+            raise ValueError("some weights are no numbers")
         if header["format"] != FORMAT:
             raise ValueError(f"format {str(header['format'])[:40]!r}")
         kinds, motions = _names(header["kinds"], least=1), _names(header["motions"], least=0)

@@ -132,6 +132,11 @@ class Orbit4DPipeline:
         return self.captioner.caption(premultiply(image[None, :3], image[None, 3:])[0].float().cpu())
 
     @cached_property
+    def captioner_hash(self) -> str:
+        """Names the captioner, its weights and from when it is sure, which `weights_hash` leaves out; empty where there is none."""
+        return "" if self.captioner is None else self.captioner.digest()
+
+    @cached_property
     def vocabulary(self) -> Vocabulary:
         """The kinds and motions that the model was trained on."""
         return Vocabulary.of_record(self.motion)
@@ -262,7 +267,8 @@ class Orbit4DPipeline:
             prompt: what to make; see the model card for the vocabulary of the built-in model.
             image: (4, h, w) straight RGBA in [0, 1]: the object at time 0, as large as `conditions.centred` makes it, seen
                 from `azimuth` degrees (0: the object's front).
-            caption: where there is an image and no prompt, the prompt is what `caption` says of it, if anything.
+            caption: where there is an image and no prompt, the prompt is what `caption` says of it, if anything; not where
+                `references` show a motion. The clip's own caption is the prompt that was given.
             references: square frames of the object, each with its camera and time, that the clip is to agree with: a
                 video is several times of one view. Combines with all others. Training shows up to 5 at once, 16 are accepted.
             static_clip: the object at time 0 from all around; each frame is given its nearest view. Not with `static`.
@@ -286,10 +292,17 @@ class Orbit4DPipeline:
         Returns: an OrbitalClip of `orbits` x `orbit.frames` frames; the same seed on the same machine gives the same clip.
         """
         # 1. Inputs
-        if caption and prompt is None and image is not None and (seen := self.caption(image)) is not None:
+        filmed = references is not None and len(references.times.unique()) > 1
+        given = prompt
+        if (
+            caption
+            and not filmed
+            and prompt is None
+            and image is not None
+            and (seen := self.caption(image)) is not None
+        ):
             prompt = seen.text
         if motion == "usual":
-            filmed = references is not None and len(references.times.unique()) > 1
             motion = None if filmed else self.usual_motion_of(prompt)
         self.check_inputs(
             prompt=prompt,
@@ -354,7 +367,7 @@ class Orbit4DPipeline:
 
         # 5. Decode
         rgb, alpha = self.decode(x[0])
-        clip = OrbitalClip(rgb=rgb, alpha=alpha, cameras=cameras, times=times, caption=prompt)
+        clip = OrbitalClip(rgb=rgb, alpha=alpha, cameras=cameras, times=times, caption=given)
         if features and not static:
             branch = make_branch(
                 self.denoiser, cameras, times, prompt=prompt, motion=self.log_motion(motion), still=still

@@ -164,6 +164,8 @@ def train(
                             raise
                         if first_process():
                             print(f"orbit4d: note: no captioner is trained: {error}", file=sys.stderr)
+                    if stage == "captioner" and first_process() and (out / "denoiser" / "pipeline.json").is_file():
+                        collect_weights(out)
                 case "denoiser":
                     torch.manual_seed(seed)
                     folder, network = out / "denoiser", networks[1]()

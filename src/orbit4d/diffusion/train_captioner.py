@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from ..data.latent_set import LatentStore, open_latents
+from ..data.latent_set import LatentClip, LatentStore, open_latents
 from ..errors import InputError
 from ..files import atomic_path, digest, json_digest
 from .autoencoder import RGBAAutoencoder, decode_straight
-from .captioner import FILE, SIZE, Captioner, save_captioner
+from .captioner import FILE, MAX_WORDS, SIZE, Captioner, save_captioner
+from .machine import first_does_it, first_process, wait_for_everyone
 from .trainer import fit
 from .training import TrainingConfig
 from .vocabulary import motion_words
@@ -62,6 +64,8 @@ class Views:
     pictures: Tensor
     kinds: Tensor
     motions: Tensor
+    made_of: str = ""
+    """Names the pictures."""
 
 
 @dataclass(kw_only=True)
@@ -82,35 +86,43 @@ def train_captioner(latents: Path, out: Path, *, autoencoder: Path, config: Capt
     config = config or CaptionerConfig()
     torch.manual_seed(config.seed)
     out.mkdir(parents=True, exist_ok=True)
-    pictures, labels = first_views(open_latents(latents), autoencoder, cache=out / "views.safetensors")
-    words, views = labelled(pictures, labels)
+    weights = digest(sorted(autoencoder.glob("*.safetensors")))
+    clips = clips_with_words(open_latents(latents, autoencoder=weights))
+    labels = [(str(clip.meta["kind"]), clip.captions[0]) for clip in clips]
+    made_of = json_digest([weights, SIZE, [[clip.key, *clip.made_of] for clip in clips]])
+    cache = out / "views.safetensors"
+    with first_does_it():
+        if first_process() and _read_cache(cache, made_of=made_of) is None:
+            _write_views(clips, autoencoder, cache, made_of=made_of)
+    wait_for_everyone()
+    known = _read_cache(cache, made_of=made_of)
+    if known is None:
+        raise InputError(f"{cache}: cannot be read back; is another run writing there?")
+    words, views = labelled([known[clip.key] for clip in clips], labels)
+    views.made_of = made_of
     model = Captioner(words.kinds, words.motions, words.motions_of)
     task = CaptionerTask(views, config, model, out=out)
     fit(model, task, out, config=config)
     return out / FILE
 
 
-def first_views(store: LatentStore, autoencoder: Path, *, cache: Path) -> tuple[list[Tensor], list[tuple[str, str]]]:
-    """Of each undamped clip: premultiplied pictures (v, 4, SIZE, SIZE) uint8 of all views at time 0, and its kind and plainest
-    caption. Decoded once into the file `cache`."""
+def clips_with_words(store: LatentStore) -> list[LatentClip]:
+    """The undamped clips that say what they show. Raises NoWords where none does."""
     clips = [clip for i in range(len(store)) if not (clip := store[i]).meta.get("damped")]
-    for clip in clips:
-        if not clip.meta.get("kind") or not clip.captions:
-            raise NoWords(f"{clip.key}: has no kind or no caption, which a captioner needs; curate the data with kinds")
-    labels = [(str(clip.meta["kind"]), clip.captions[0]) for clip in clips]
-    weights = digest(sorted(autoencoder.glob("*.safetensors")))
-    made_of = json_digest([weights, SIZE, [[clip.key, *clip.made_of] for clip in clips]])
-    known = _read_cache(cache, made_of=made_of)
-    if known is None:
-        model = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
-        bar = tqdm(clips, desc="decode", unit="clip")
-        known = {
-            clip.key: _decoded(clip.latents[[n for n, (_, j) in enumerate(clip.pairs) if j == 0]], model)
-            for clip in bar
-        }
-        with atomic_path(cache) as temporary:
-            save_file(known, temporary, metadata={"made_of": made_of})
-    return [known[clip.key] for clip in clips], labels
+    named = [clip for clip in clips if clip.meta.get("kind") and clip.captions]
+    if not named:
+        raise NoWords(f"{clips[0].key}: has no kind or no caption, nor has any other clip; curate the data with kinds")
+    return named
+
+
+def _write_views(clips: list[LatentClip], autoencoder: Path, cache: Path, *, made_of: str) -> None:
+    """Of each clip the premultiplied pictures (v, 4, SIZE, SIZE) uint8 of all views at time 0, decoded once."""
+    model = RGBAAutoencoder.from_pretrained(autoencoder, low_cpu_mem_usage=False).eval().float()
+    views = {}
+    for clip in tqdm(clips, desc="decode", unit="clip"):
+        views[clip.key] = _decoded(clip.latents[[n for n, (_, j) in enumerate(clip.pairs) if j == 0]], model)
+    with atomic_path(cache) as temporary:
+        save_file(views, temporary, metadata={"made_of": made_of})
 
 
 def labelled(pictures: list[Tensor], labels: list[tuple[str, str]]) -> tuple[Words, Views]:
@@ -119,11 +131,16 @@ def labelled(pictures: list[Tensor], labels: list[tuple[str, str]]) -> tuple[Wor
     named = [
         (kind, motion_words(text, kind)) if only_toys or not kind.startswith(TOY) else None for kind, text in labels
     ]
+    common = Counter(name[1] for name in named if name is not None and name[1])
+    learned = {motion for motion, _ in common.most_common(MAX_WORDS)}
+    named = [name and (name[0], name[1] if name[1] in learned else "") for name in named]
     seen: dict[str, set[str]] = {}
     for name in named:
         if name is not None:
             seen.setdefault(name[0], set()).update([name[1]] if name[1] else [])
-    kinds, motions = sorted(seen), sorted(set().union(*seen.values()))
+    kinds, motions = sorted(seen), sorted(learned)
+    if len(kinds) > MAX_WORDS:
+        raise NoWords(f"{len(kinds)} kinds of clips, expected at most {MAX_WORDS}; give alike things one kind")
     words = Words(
         kinds=tuple(kinds),
         motions=tuple(motions),
@@ -158,7 +175,8 @@ class CaptionerTask:
         self.views, self.config, self.model, self.out = views, config, model, out
         self.samples = config.batch
         self.none = len(model.kinds)
-        self.data = json_digest([list(views.pictures.shape), int(views.pictures.sum()), model.kinds, model.motions])
+        labels = [views.kinds.tolist(), views.motions.tolist(), model.kinds, model.motions, model.motions_of]
+        self.data = json_digest([views.made_of, labels])
         other = views.kinds == self.none
         share = config.toy_share if bool(other.any()) else 0.0
         self.weights = torch.where(
@@ -171,7 +189,7 @@ class CaptionerTask:
         kinds, motions = self.views.kinds[chosen], self.views.motions[chosen]
         count = round(self.config.strange_share * self.config.batch)
         if count:
-            pictures[:count] = strange(pictures, count, generator)
+            pictures[:count] = strange(pictures, kinds, count, generator)
             kinds[:count], motions[:count] = self.none, NO_WORD
         return Shown(pictures=pictures[part], kinds=kinds[part], motions=motions[part])
 
@@ -232,15 +250,21 @@ def centred_windows(alpha: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(empty, 1.0, widest / side / (1 - 2 * MARGIN)), torch.where(empty[:, None], 0.0, centre)
 
 
-def strange(pictures: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """`count` pictures that show none of the kinds: of the first ones, colours exchanged in one half and, in the other, the upper
-    half of another picture."""
-    made, half = pictures[:count].clone(), count // 2
-    for i in range(half):
-        made[i, :3] = made[i, list(_ORDERS[int(torch.randint(len(_ORDERS), (), generator=generator))])]
-    others = torch.randperm(len(pictures), generator=generator)[half:count]
-    middle = pictures.shape[-2] // 2
-    made[half:, :, :middle] = pictures[others][:, :, :middle]
+def strange(pictures: Tensor, kinds: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """`count` pictures that show none of the kinds, made of the first ones: with exchanged colours, or, of every second one and of
+    those too grey for it, with the upper half of a picture of another of `kinds` (n,).
+    """
+    made, middle = pictures[:count].clone(), pictures.shape[-2] // 2
+    for i in range(count):
+        colours = made[i, :3]
+        exchanged = [colours[list(order)] for order in _ORDERS]
+        exchanged = [c for c in exchanged if (c - colours).abs().sum() > 0.2 * made[i, 3].sum()]
+        others = pictures[kinds != kinds[i]]
+        which = int(torch.randint(2**31, (), generator=generator))
+        if len(others) and (i % 2 or not exchanged):
+            made[i, :, :middle] = others[which % len(others), :, :middle]
+        elif exchanged:
+            made[i, :3] = exchanged[which % len(exchanged)]
     return made
 
 
