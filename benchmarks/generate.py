@@ -73,6 +73,7 @@ def main(arguments: Arguments) -> None:
             "page_mib": round(page.stat().st_size / 2**20, 2),
             "scores": report["scores"],
             "weights_hash": report["weights_hash"],
+            "caption": report["caption"],
         }
         frames = open_page(page)
         if frames is not None:

@@ -78,11 +78,11 @@ def train(
             is learned apart from its kind.
         stage: "all" or one of STAGES. steps, batch, learning_rate: of the stage's training, the preset's when None; with one
             stage only. The others are those of `TrainingConfig`, for all networks; gradient checkpointing is the denoiser's.
-        init: weights of another model, which both networks start from (a folder as `out/weights`). What the denoiser has besides
-            begins as it would without; what does not fit is refused.
+        init: weights of another model (a folder as `out/weights`), which autoencoder and denoiser start from. What the denoiser has
+            besides begins as it would without; what does not fit is refused.
         resume: False refuses a folder that already holds a checkpoint of the stage.
 
-    Frames larger than the preset's are reduced. Started by `accelerate launch` both trainings use all processes, and the first
+    Frames larger than the preset's are reduced. Started by `accelerate launch` all trainings use all processes, and the first
     does the rest. Raises InputError for unknown presets, missing data, data too small or other than the run was started with,
     settings out of range or that need a package, and where another run trains in `out`.
     """

@@ -1,4 +1,4 @@
-"""The training loop of both networks, on accelerate: a CPU, a GPU, or several of them through `accelerate launch`.
+"""The training loop of all networks, on accelerate: a CPU, a GPU, or several of them through `accelerate launch`.
 
 All randomness of a step (which clips, which conditions, which noise) is drawn from one generator before the step. Every process
 draws the whole batch and works on its part of it: so a run sees the same data on one process and on many, and a generator's

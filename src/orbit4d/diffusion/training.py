@@ -1,4 +1,4 @@
-"""What both networks' training is built of: schedule, EMA, optimisers, checkpoints that resume exactly, the log."""
+"""What all networks' training is built of: schedule, EMA, optimisers, checkpoints that resume exactly, the log."""
 
 from __future__ import annotations
 

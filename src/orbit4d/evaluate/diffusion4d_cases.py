@@ -156,14 +156,15 @@ def scene_of(path: Path) -> Path | None:
 
 
 def made_with(path: Path) -> dict | None:
-    """Seed, weights and settings from the report.json that `generate` and `reconstruct` write beside a scene; else None."""
+    """Seed, weights, settings and what the captioner said, from the report.json that `generate` and `reconstruct` write beside a
+    scene; else None."""
     scene = scene_of(path)
     file = None if scene is None else scene.with_name("report.json")
     if file is None or not file.is_file():
         return None
     document = parse_json(file.read_bytes(), source=file)
     return (
-        {key: document.get(key) for key in ("verb", "seed", "weights_hash", "settings")}
+        {key: document.get(key) for key in ("verb", "seed", "weights_hash", "settings", "caption")}
         if isinstance(document, dict)
         else None
     )
