@@ -320,6 +320,11 @@ def test_messages_name_uploads_and_not_where_they_lie(tmp_path: Path) -> None:
     path = runs.keep_input("ball.mp4", b"", kind="video")
     told = runs.told(f"--video: {path}: cannot be read ({path.resolve()}), or pass --mask")
     assert told == "video: ball.mp4: cannot be read (ball.mp4), or pass a mask"
+    note = f"{path.name} looks like 'a fox'; say what it shows with --prompt, or nothing with --no-caption"
+    assert runs.told(note) == (
+        "ball.mp4 looks like 'a fox'; say what it shows with a prompt, or switch “Guess its words” off"
+    )
+    assert runs.told("--motion 0.7 stands for 2e-2") == "motion 0.7 stands for 2e-2"
 
 
 # The gallery

@@ -158,6 +158,9 @@ def test_uploads(page: Browser, tmp_path: Path) -> None:
         assert "cannot tell" not in page.run("document.body.innerText")
         upload("small.png", says="mask: small.png is 128 x 50, the image is 128 x 96", keeps={"busy.png"}, index=1)
         upload("mask.png", says="mask.png marks the object", keeps={"busy.png", "mask.png"}, index=1)
+        assert studio.create.wish().caption
+        page.toggle("Guess its words")
+        wait_for(lambda: not studio.create.wish().caption, lambda: "the words are still guessed")
         page.click("Remove mask")
         wait_for(lambda: kept() == {"busy.png"}, lambda: f"{kept()} are kept")
         upload("large.png", says="larger than 1 MiB", keeps={"busy.png"})

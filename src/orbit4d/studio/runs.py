@@ -18,7 +18,7 @@ import torch
 
 from ..errors import InputError
 from ..files import atomic_path, parse_json
-from .wishes import kept_name, shown_name, slug
+from .wishes import GUESS_WORDS, kept_name, shown_name, slug
 
 _LOG = logging.getLogger(__name__)
 INPUTS = ".inputs"
@@ -26,6 +26,13 @@ INPUTS = ".inputs"
 MAX_REPORT = 16 * 2**20
 MAX_RUNS = 2000
 MAX_ID = 80
+OPTIONS = {
+    "nothing with --no-caption": f"switch “{GUESS_WORDS}” off",
+    "--prompt": "a prompt",
+    "--mask": "a mask",
+    "--static-up": "the up axis",
+}
+"""What the page says for options of the command line; others lose their dashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +115,11 @@ class Runs:
     def told(self, text: str) -> str:
         """A message of the command line for the page, where our paths and its options mean nothing."""
         for folder in {self.folder, self.folder.resolve()}:
-            text = re.sub(rf"{re.escape(f'{folder / INPUTS}{os.sep}')}([0-9a-f]{{16}}-)?", "", text)
-        return text.removeprefix("--").replace("--mask", "a mask").replace("--static-up", "the up axis")
+            text = text.replace(f"{folder / INPUTS}{os.sep}", "")
+        text = re.sub(r"(?<!\w)[0-9a-f]{16}-", "", text)
+        for option, words in OPTIONS.items():
+            text = text.replace(option, words)
+        return re.sub(r"(?<!\S)--(?=[a-z])", "", text)
 
     def sweep(self, folder: Path) -> None:
         """Remove what a killed run left beside its folder."""

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from .result_panel import line, number, problem
 from .runs import Runs
-from .wishes import shown_name
+from .wishes import GUESS_WORDS, shown_name
 
 if TYPE_CHECKING:
     from viser import ViserServer
@@ -55,6 +55,9 @@ class SourcePanel:
             )
             self._mask_note = gui.add_html("")
             self._drop = gui.add_button("Remove mask", visible=False)
+            self._caption = gui.add_checkbox(
+                GUESS_WORDS, True, hint="Without a prompt, the model is told in words what the image looks like"
+            )
             self._azimuth = gui.add_slider(
                 "Taken from", min=-180, max=180, step=5, initial_value=0, hint="Degrees around the object; 0: its front"
             )
@@ -86,6 +89,8 @@ class SourcePanel:
             given: dict[str, Any] = {kind: str(self._files[kind])}
             if kind in self._masks:
                 given["mask"] = str(self._masks[kind])
+        if kind == "image":
+            given["caption"] = bool(self._caption.value)
         azimuth = number(self._azimuth.value, 0.0)
         if kind == "static" and self._up.visible:
             given["static_up"] = UPS.get(str(self._up.value))
@@ -139,6 +144,7 @@ class SourcePanel:
             self._file.visible = bool(kind)
             self._up.visible = kind == "static" and path is not None and path.suffix != ".glb"
             self._foreground.visible = kind in ("image", "video") and path is not None
+            self._caption.visible = kind == "image"
             self._drop.visible = mask is not None
             self._mask_note.content = line(f"{shown_name(mask)} marks the object") if mask is not None else ""
 

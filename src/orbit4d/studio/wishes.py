@@ -16,6 +16,8 @@ MAX_PROMPT = 300
 MAX_FIT_STEPS = 20_000
 MAX_SAMPLING_STEPS = 100
 MAX_TITLE = 60
+GUESS_WORDS = "Guess its words"
+"""What the page calls `caption`."""
 _DIGITS = re.compile(r"^[0-9a-f]{16}-")
 KINDS: dict[str, tuple[str, ...]] = {
     "image": (".png", ".jpg", ".jpeg", ".webp"),
@@ -38,6 +40,7 @@ class Wish:
     static: str | None = None
     static_up: str | None = None
     mask: str | None = None
+    caption: bool = True
     azimuth: float | None = None
     motion: float | None = None
     guidance_scale: float = 2.0
