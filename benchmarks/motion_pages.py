@@ -35,17 +35,13 @@ def summary(rows: list[Row]) -> dict:
     for (prompt, seed), levels in _by_prompt(rows).items():
         if len(levels) < 2:
             continue
-        asked = [r["level"] for r in levels]
         floor = next((r for r in rows if (r["prompt"], r["seed"], r["level"]) == (prompt, seed, "floor")), None)
         lowest = next((r for r in levels if r["level"] == 0), None)
         entry = {"prompt": prompt, "seed": seed, "levels": len(levels)}
-        entry["spearman"] = {name: round(spearman(asked, [_figure(r, name) for r in levels]), 4) for name in MEASURES}
+        entry["spearman"] = _ranks(levels)
         above = [r for r in levels if r["level"] > 0]
         if len(above) > 1:
-            entry["spearman_above_0"] = {
-                name: round(spearman([r["level"] for r in above], [_figure(r, name) for r in above]), 4)
-                for name in MEASURES
-            }
+            entry["spearman_above_0"] = _ranks(above)
         entry |= {
             "m_at_0_of_median": _of_median(lowest, levels, "m"),
             "floor_of_median": _of_median(floor, levels, "m"),
@@ -72,6 +68,12 @@ def summary(rows: list[Row]) -> dict:
         "seconds_an_asset": round(statistics.mean(sum(r["seconds"].values()) for r in rows), 1),
         "cases": cases,
     }
+
+
+def _ranks(rows: list[Row]) -> dict[str, float]:
+    """Spearman's correlation of the levels of `rows` with each of MEASURES."""
+    levels = [r["level"] for r in rows]
+    return {name: round(spearman(levels, [_figure(r, name) for r in rows]), 4) for name in MEASURES}
 
 
 def plot(rows: list[Row], path: Path) -> None:
