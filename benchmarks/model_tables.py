@@ -11,6 +11,24 @@ from markdown_tables import table
 
 
 def denoiser_ablations(report: dict, reports: dict) -> str:
+    parts = _ablation_tables(report)
+    if wide := reports.get("denoiser_ablations_wide"):
+        parts += _ablation_tables(wide)
+    return (
+        """## What each ingredient of the denoiser is worth
+
+Networks of 0.4 million parameters, trained for equal steps on the same clips, scored on animations and azimuths that none was
+trained on (`ablations/`; its README says what each variant is). A value a seed. *loss at t*: the flow-matching loss on held-out
+clips at that noise level. *azimuth*: from which side the one-step estimate at t = 1 shows the object, its mean error in degrees
+(90 is chance); *views*: its centred correlation with the true view. Tables of different data are not comparable.
+
+"""
+        + "\n\n".join(parts)
+        + "\n\n![training losses](../benchmarks/results/denoiser_ablations_curves.png)"
+    )
+
+
+def _ablation_tables(report: dict) -> list[str]:
     parts = []
     for task, found in report["tasks"].items():
         figures = {
@@ -23,20 +41,9 @@ def denoiser_ablations(report: dict, reports: dict) -> str:
             rows.append(
                 [f"**{name}**" if entry is base else name, len(entry["seeds"]), f"{entry['parameters']:,}", *cells]
             )
-        parts.append(f"**{TASKS[task]}**, {found['steps']:,} steps\n\n")
+        parts.append(f"**{TASKS[task]}**, {found['steps']:,} steps, {report.get('data', '14 assets')}\n\n")
         parts[-1] += table(["variant", "seeds", "parameters", *figures.values()], rows)
-    return (
-        """## What each ingredient of the denoiser is worth
-
-Networks of 0.4 million parameters, trained for equal steps on the same clips, scored on animations and azimuths that none was
-trained on (`ablations/`; its README says what each variant is). A value a seed. *loss at t*: the flow-matching loss on held-out
-clips at that noise level. *azimuth*: from which side the one-step estimate at t = 1 shows the object, its mean error in degrees
-(90 is chance); *views*: its centred correlation with the true view.
-
-"""
-        + "\n\n".join(parts)
-        + "\n\n![training losses](../benchmarks/results/denoiser_ablations_curves.png)"
-    )
+    return parts
 
 
 TASKS = {"views": "One picture to static views", "orbit": "One picture and words to a moving orbit"}

@@ -1,6 +1,8 @@
 """Gather finished runs into benchmarks/results/denoiser_ablations.json and draw the training curves.
 
 python benchmarks/ablations/table.py --rows OUT/rows.jsonl [--times OUT/step_times.json]
+
+Rows of one data set make one report: give others another --out, and name what they were trained on with --data.
 """
 
 from __future__ import annotations
@@ -43,6 +45,10 @@ class Arguments:
     rows: Path
     times: tuple[Path, ...] = ()
     out: Path = RESULTS / "denoiser_ablations.json"
+    data: str = "14 assets"
+    """What the rows were trained on, in words."""
+    base: str = "base"
+    """The variant that the others are compared with."""
 
 
 def main(a: Arguments) -> None:
@@ -50,6 +56,7 @@ def main(a: Arguments) -> None:
     tasks = sorted({r["task"] for r in rows}, reverse=True)
     report = {
         "what": "variants of the denoiser at equal steps, scored on held-out animations and azimuths",
+        "data": a.data,
         "network": XS,
         "hardware": hardware(),
         "versions": versions(),
@@ -67,7 +74,7 @@ def main(a: Arguments) -> None:
             "steps": budgets.pop(),
             "repeat_the_input": {k: at(repeat, p) for k, (p, _) in FIGURES.items() if at(repeat, p) is not None},
             "noisy_views": repeat["noisy_views"],
-            "variants": table(chosen),
+            "variants": table(chosen, a.base),
         }
         print(markdown(task, report["tasks"][task]), end="\n\n")
     with atomic_path(a.out) as temporary:
@@ -83,9 +90,9 @@ def at(record: dict, path: str) -> float | None:
     return record  # type: ignore[return-value]
 
 
-def table(rows: list[dict]) -> dict[str, dict]:
+def table(rows: list[dict], against: str = "base") -> dict[str, dict]:
     """For each variant: seeds, the mean of every figure, and its differences to the base seed by seed (positive = better)."""
-    base = {r["seed"]: r for r in rows if r["variant"] == "base"}
+    base = {r["seed"]: r for r in rows if r["variant"] == against}
     found = {}
     for name in [n for n in VARIANTS if any(r["variant"] == n for r in rows)]:
         runs = sorted((r for r in rows if r["variant"] == name), key=lambda r: r["seed"])

@@ -31,7 +31,7 @@ FORMAT = "orbit4d-captioner-1"
 SIZE = 64
 KIND_SURE = 0.8
 """Probability from which a kind is named."""
-MOTION_SURE = 0.5
+MOTION_SURE = 0.35
 """Probability, among the motions of the kind, from which a motion is named."""
 MAX_FILE = 64 * 2**20
 MAX_WORDS = 4096

@@ -28,7 +28,7 @@ SHIFT, SCALE = 0.06, 0.08
 """Largest shift (of half the frame) and change of size of an augmented picture."""
 MARGIN = 0.17
 """What `orbit4d.conditions.centred` leaves free on each side of a user's picture, as a share of it."""
-CENTRED = 0.5
+CENTRED = 0.35
 """Share of the pictures that are centred like that; the others stand as in their clip, whose frame holds the whole motion."""
 NO_WORD = -100
 """As a motion: the picture's caption names none, or none that is learned."""
@@ -39,7 +39,7 @@ _ORDERS = ((1, 2, 0), (2, 0, 1), (2, 1, 0), (0, 2, 1), (1, 0, 2))
 class CaptionerConfig(TrainingConfig):
     """Settings of one run."""
 
-    steps: int = 1800
+    steps: int = 2500
     batch: int = 64
     lr: float = 3e-3
     muon: bool = False
