@@ -280,7 +280,7 @@ def captioner(report: dict, reports: dict) -> str:
     return f"""## Words for a picture
 
 What the built-in captioner ({report["parameters"]:,} parameters) says of a picture alone, the first frame of a clip
-(`captioner.py`); a kind is said from {report["sure"]["kind"]}, a motion from {report["sure"]["motion"]} of probability.
+(`captioner.py`); a kind is said from {report["sure"]["kind"]} of probability, the motion is the likeliest of the kind.
 Splits as above; *centred*: framed as `generate` frames a picture, else as in the clip, whose frame holds the whole motion.
 
 {_captioner_headline(report, reports)}"""

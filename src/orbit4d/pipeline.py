@@ -156,8 +156,8 @@ def generate(
         seen = pipe.caption(reference) if caption and reference is not None and prompt is None else None
         if seen is not None:
             note(
-                f"{Path(image or '').name} looks like {seen.text!r}, and that is what the model is told; say what it shows with "
-                "--prompt, or nothing with --no-caption"
+                f"{Path(image or '').name} looks like {seen.text!r}{' (the motion is a guess)' if seen.is_guess else ''}, and that "
+                "is what the model is told; say what it shows with --prompt, or nothing with --no-caption"
             )
         for warning in (strange, *pipe.condition_warnings(**told)):
             if warning:

@@ -1,9 +1,9 @@
 """Words for a picture that comes without any: which kind of the vocabulary it shows, and which motion its pose begins.
 
 A picture alone leaves the motion open, and the denoiser was told most of what it knows of motions in words. The captioner is a
-small network that reads one picture and says words as training's captions have them ("a deer dying"), as far as it is sure of
-them: the kind alone where the pose fits several motions, nothing where the picture is of none of its kinds. See
-docs/generation.md for how often it is right. (`orbit4d data curate --captioner` is another thing: BLIP, for training captions.)
+small network that reads one picture and says words as training's captions have them ("a deer dying"), nothing where it is not
+sure that the picture shows one of its kinds. Which motion is often a guess, for one pose fits several. See docs/generation.md for
+how often it is right. (`orbit4d data curate --captioner` is another thing: BLIP, for training captions.)
 """
 
 from __future__ import annotations
@@ -31,8 +31,11 @@ FORMAT = "orbit4d-captioner-1"
 SIZE = 64
 KIND_SURE = 0.8
 """Probability from which a kind is named."""
-MOTION_SURE = 0.35
-"""Probability, among the motions of the kind, from which a motion is named."""
+MOTION_SURE = 0.0
+"""Probability, among the motions of the kind, from which a motion is named: always, for captions of training name one, and what
+the model makes of a kind alone is worse than what it makes of a guess (docs/generation.md)."""
+MOTION_GUESSED = 0.5
+"""Probability below which people are told that the motion is a guess."""
 MAX_FILE = 64 * 2**20
 MAX_WORDS = 4096
 MAX_NAME = 300
@@ -41,13 +44,18 @@ _SIZES = {"width": 128, "dim": 1024}
 
 @dataclass(frozen=True, kw_only=True)
 class Caption:
-    """What a picture seems to show. `motion` None: its pose fits several. The shares are probabilities."""
+    """What a picture seems to show. `motion` None: no motion of the kind is known. The shares are probabilities."""
 
     text: str
     kind: str
     motion: str | None
     kind_share: float
     motion_share: float
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether the motion is more likely another one."""
+        return self.motion is not None and self.motion_share < MOTION_GUESSED
 
 
 class Captioner(nn.Module):
