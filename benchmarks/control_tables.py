@@ -199,7 +199,7 @@ adds is {floor} of it, and the still parts of all drift by {drift}. Motion was m
 
 
 ASSETS = (
-    ("the matched asset, as `generate --motion` makes it", "matched_m", "matched_m_smoothed"),
+    ("the matched asset (`generate --motion`, at this many steps)", "matched_m", "matched_m_smoothed"),
     ("the same, seen from above, where matching did not look", "matched_m_elsewhere", ""),
     ("the network's own asset", "m", "m_smoothed"),
     ("the sampled clip, against that of level 0", "clip_m_over_0", ""),

@@ -19,7 +19,8 @@ def denoiser_ablations(report: dict, reports: dict) -> str:
 
 Networks of 0.4 million parameters, trained for equal steps on the same clips, scored on animations and azimuths that none was
 trained on (`ablations/`; its README says what each variant is). A value a seed. *loss at t*: the flow-matching loss on held-out
-clips at that noise level. *azimuth*: from which side the one-step estimate at t = 1 shows the object, its mean error in degrees
+clips at that noise level. Bold: what the others of its table are to be read against. *azimuth*: from which side the one-step
+estimate at t = 1 shows the object, its mean error in degrees
 (90 is chance); *views*: its centred correlation with the true view. Tables of different data are not comparable.
 
 """
@@ -249,9 +250,10 @@ def image_to_4d(report: dict, reports: dict) -> str:
     return f"""## Image to 4D, on clips of which the truth is known
 
 The first frame of an orbit is given; foreground PSNR of the others against the truth, frame 0 left out (`image_to_4d.py`; the
-methods: [recognition.md](recognition.md#image-to-4d)). *picture*: as `generate` has it, the model's captioner finds words for the
-picture; *no words*: it does not; *prompt*: the model is told the caption, which names the motion. The baselines have the picture
-alone. *azimuth*: trained animations from azimuths between the trained ones; *animation*: animations of trained assets that were
+methods: [recognition.md](recognition.md#image-to-4d)). *picture*: the model's captioner finds words for it, as in `generate`;
+*no words*: it does not; *prompt*: the model is told the caption, which names the motion. Frames are given as they stand in
+their clip, with their azimuth; a user's picture is centred and counts as a front view: that was not scored. The baselines have
+the picture alone. *azimuth*: trained animations from azimuths between the trained ones; *animation*: animations of trained assets that were
 not trained on; *rig*: assets of families that were not. In brackets 95 % intervals over cases. *SSIM*, in the box that holds the
 object: generated / image repeated / nearest clip.
 
@@ -291,7 +293,7 @@ def _captioner_headline(report: dict, reports: dict) -> str:
         [
             split,
             of["pictures"],
-            *(_interval(of[what][how]) for what in ("kind", "motion") for how in ("right", "wrong")),
+            *(f"{of[what][how]['mean']:.2f}" for what in ("kind", "motion") for how in ("right", "wrong")),
         ]
         for split, of in report["splits"].items()
     ]

@@ -132,7 +132,7 @@ def test_it_says_what_it_was_taught_and_nothing_of_what_it_does_not_know(learned
 
 
 def test_a_motion_that_it_is_not_sure_of_is_a_guess(learned: Captioner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All poses at once: the kind is certain, the motion is not."""
+    """The likeliest is said; with MOTION_SURE above it, the kind alone."""
     said = learned.caption(square(RED, low=True))
     assert said is not None and not said.is_guess
     wider = Captioner(("a fox",), ("a", "b", "c"), ((0, 1, 2),), width=8, dim=32)

@@ -7,6 +7,7 @@ the line between the stages; tests/test_cli.py runs the same with the built-in w
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from orbit4d.diffusion.captioner import Caption
 from orbit4d.errors import InputError
 from orbit4d.outputs import output_folder
 from orbit4d.pipeline import generate, load_static, reconstruct
+from orbit4d.studio.runs import OPTIONS
 
 
 class Double:
@@ -154,7 +156,13 @@ def test_an_image_without_words_is_given_those_of_the_captioner(
     assert load_clip(tmp_path / "seen" / "clip").caption is None and report["caption"]["captioner"] == "seer"
     assert {call["prompt"] for call in model.calls[-2:]} == {"a brick falling"}, "the moving and the static orbit"
     assert not any(call["caption"] for call in model.calls), "the model is not to look again"
-    assert "brick.png looks like 'a brick falling'" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "brick.png looks like 'a brick falling', and" in told
+    assert next(iter(OPTIONS)) in told, "the studio has words of its own for that option"
+
+    model.seen = replace(model.seen, motion_share=0.3)
+    _quick(tmp_path / "guessed", **given)
+    assert "brick.png looks like 'a brick falling' (the motion is a guess), and" in capsys.readouterr().err
 
     assert _quick(tmp_path / "own", prompt="a stone", **given)["caption"] is None
     assert model.calls[-1]["prompt"] == "a stone"

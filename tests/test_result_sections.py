@@ -361,7 +361,7 @@ def test_headlines_and_tables_of_the_model(reports: dict[str, dict]) -> None:
     assert "| scheduler | 4 | 6 |" in text
     assert {c["evaluations"] for c in reports["schedulers"]["cells"] if c["scheduler"] == "heun"} == {3, 5}
     text = tables.HEADLINES["motion_control"](reports["motion_control"], reports)
-    assert "| the matched asset, as `generate --motion` makes it | 1.00 | 1.00 | 1.00 |" in text
+    assert "| the matched asset (`generate --motion`, at this many steps) | 1.00 | 1.00 | 1.00 |" in text
     assert "| the sampled clip, against that of level 0 | 1.00 | 1.00 |  |" in text
     assert "by 1.2 in the median above level 0, at most by 1.5 (0.0 % of them came to that limit)" in text
     text = tables.SECTIONS["image_to_4d"](reports["image_to_4d"], reports)

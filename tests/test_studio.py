@@ -324,6 +324,8 @@ def test_messages_name_uploads_and_not_where_they_lie(tmp_path: Path) -> None:
     assert runs.told(note) == (
         "ball.mp4 looks like 'a fox'; say what it shows with a prompt, or switch “Guess its words” off"
     )
+    own = runs.keep_input("0123456789abcdef-cat.png", b"", kind="image")
+    assert runs.told(f"{own}: empty") == "0123456789abcdef-cat.png: empty"
     assert runs.told("--motion 0.7 stands for 2e-2") == "motion 0.7 stands for 2e-2"
 
 

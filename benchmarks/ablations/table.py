@@ -53,6 +53,8 @@ class Arguments:
 
 def main(a: Arguments) -> None:
     rows = [json.loads(line) for line in a.rows.read_text().splitlines()]
+    if a.base not in {r["variant"] for r in rows}:
+        raise SystemExit(f"--base: expected a variant of {a.rows}, got {a.base!r}")
     tasks = sorted({r["task"] for r in rows}, reverse=True)
     report = {
         "what": "variants of the denoiser at equal steps, scored on held-out animations and azimuths",
@@ -74,12 +76,13 @@ def main(a: Arguments) -> None:
             "steps": budgets.pop(),
             "repeat_the_input": {k: at(repeat, p) for k, (p, _) in FIGURES.items() if at(repeat, p) is not None},
             "noisy_views": repeat["noisy_views"],
+            "base": a.base,
             "variants": table(chosen, a.base),
         }
         print(markdown(task, report["tasks"][task]), end="\n\n")
     with atomic_path(a.out) as temporary:
         temporary.write_text(json.dumps(report, indent=1) + "\n")
-    draw(rows, a.out.with_name(a.out.stem + "_curves.png"))
+    draw(rows, a.out.with_name(a.out.stem + "_curves.png"), a.base)
 
 
 def at(record: dict, path: str) -> float | None:
@@ -130,7 +133,8 @@ def markdown(task: str, report: dict) -> str:
     lines.append("| repeat the input | | " + " | ".join(_short(repeat.get(s)) for s in shown) + " |")
     for name, entry in report["variants"].items():
         gains = {s: ", ".join(f"{g:+.3g}" for g in entry["gain"][s]) for s in shown}
-        cells = [_short(entry["mean"][s]) + (f" ({gains[s]})" if name != "base" and gains[s] else "") for s in shown]
+        own = name == report["base"]
+        cells = [_short(entry["mean"][s]) + (f" ({gains[s]})" if gains[s] and not own else "") for s in shown]
         lines.append(f"| {name} | {len(entry['seeds'])} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -139,7 +143,7 @@ def _short(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def draw(rows: list[dict], path: Path) -> None:
+def draw(rows: list[dict], path: Path, base: str) -> None:
     """Training losses of the first seed, each point the mean of eight log lines, one panel a task and question."""
     import matplotlib
 
@@ -147,17 +151,15 @@ def draw(rows: list[dict], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rows = [r for r in rows if r["seed"] == 0]
-    panels = sorted(
-        {(r["task"], VARIANTS[r["variant"]].question) for r in rows if r["variant"] != "base"}, reverse=True
-    )
+    panels = sorted({(r["task"], VARIANTS[r["variant"]].question) for r in rows if r["variant"] != base}, reverse=True)
     figure, axes = plt.subplots(1, len(panels), figsize=(5 * len(panels), 4), squeeze=False)
     for axis, (task, question) in zip(axes[0], panels, strict=True):
         for row in rows:
-            if row["task"] != task or (row["variant"] != "base" and VARIANTS[row["variant"]].question != question):
+            if row["task"] != task or (row["variant"] != base and VARIANTS[row["variant"]].question != question):
                 continue
             steps, values = [int(s) for s in row["curve"]], list(row["curve"].values())
             smooth = [statistics.mean(values[max(0, i - 7) : i + 1]) for i in range(len(values))]
-            axis.plot(steps, smooth, label=row["variant"], color="black" if row["variant"] == "base" else None)
+            axis.plot(steps, smooth, label=row["variant"], color="black" if row["variant"] == base else None)
         axis.set(title=f"{task}: {question}", xlabel="step", ylim=(0.6, 1.2))
         axis.legend(fontsize=8)
     axes[0][0].set_ylabel("flow-matching loss (training)")

@@ -116,7 +116,7 @@ class Runs:
         """A message of the command line for the page, where our paths and its options mean nothing."""
         for folder in {self.folder, self.folder.resolve()}:
             text = text.replace(f"{folder / INPUTS}{os.sep}", "")
-        text = re.sub(r"(?<!\w)[0-9a-f]{16}-", "", text)
+        text = re.sub(r"(?<![\w-])[0-9a-f]{16}-", "", text)
         for option, words in OPTIONS.items():
             text = text.replace(option, words)
         return re.sub(r"(?<!\S)--(?=[a-z])", "", text)
