@@ -253,9 +253,9 @@ The first frame of an orbit is given; foreground PSNR of the others against the 
 methods: [recognition.md](recognition.md#image-to-4d)). *picture*: the model's captioner finds words for it, as in `generate`;
 *no words*: it does not; *prompt*: the model is told the caption, which names the motion. Frames are given as they stand in
 their clip, with their azimuth; a user's picture is centred and counts as a front view: that was not scored. The baselines have
-the picture alone. *azimuth*: trained animations from azimuths between the trained ones; *animation*: animations of trained assets that were
-not trained on; *rig*: assets of families that were not. In brackets 95 % intervals over cases. *SSIM*, in the box that holds the
-object: generated / image repeated / nearest clip.
+the picture alone. *azimuth*: trained animations from azimuths between the trained ones; *animation*: animations of trained
+assets that were not trained on; *rig*: assets of families that were not. In brackets 95 % intervals over cases. *SSIM*, in the box
+that holds the object: generated / image repeated / nearest clip.
 
 {table([*head, "over the image", "over the nearest", "SSIM"], rows)}"""
 
