@@ -16,6 +16,8 @@ from chromium import CHROMIUM, FLAGS
 
 PATIENCE = 180.0
 """Seconds until a condition counts as never coming true: a loaded machine is slow, not wrong."""
+OPENS = 10.0
+"""Seconds after which a list that was clicked and shows nothing is clicked again."""
 
 
 class Browser:
@@ -79,11 +81,21 @@ class Browser:
         self.run("document.activeElement.blur()")
 
     def choose(self, label: str, option: str) -> None:
-        """Choose an option of the list with this label."""
-        self._press(self._field(label))
+        """Choose an option of the list with this label; pressed again where the panel moved under the mouse and no list opened."""
         find = f"""[...document.querySelectorAll("[role=option]")]
             .find((e) => e.offsetParent && e.innerText.trim() === {json.dumps(option)})"""
-        self.until(f"{find} !== undefined", f"no option says {option!r}")
+        pressed = -OPENS
+
+        def opened() -> bool:
+            nonlocal pressed
+            if self.run(f"{find} !== undefined"):
+                return True
+            if time.monotonic() - pressed > OPENS:
+                self._press(self._field(label))
+                pressed = time.monotonic()
+            return False
+
+        wait_for(opened, lambda: f"no option says {option!r}; the page says: {self.run('document.body?.innerText')}")
         self._press(find)
 
     def toggle(self, label: str) -> None:
