@@ -170,3 +170,28 @@ def test_animations_whose_names_say_little_have_words() -> None:
     assert motion_words("SpikeTrap_Activate") == ["opening and closing", "thrusting its spikes"]
     assert motion_words("0") == ["driving"]
     assert motion_words("Gallop") == ["running", "galloping"]
+
+
+TOYS = {
+    "vocabulary": ["a fish", "a robot", "toy bird", "toy car", "toy robot"],
+    "prompts": {
+        "a fish": ["a fish swimming"],
+        "a robot": ["a robot waving"],
+        "toy bird": ["a red owl that is saying no", "parrot flapping its wings"],
+        "toy car": ["a racing car spinning", "car rearing up on its back wheels"],
+        "toy robot": ["a tin robot saying no"],
+    },
+}
+
+
+def test_toys_are_known_by_what_their_captions_call_them_and_said_to_be_rough() -> None:
+    words = Vocabulary.of_record(TOYS)
+    assert words.toys["car"] == ("rearing up on its back wheels", "spinning")  # "racing" is the car's name
+    named = {
+        "a toy bird flapping its wings": "toy bird", "parrots flapping their wings": "toy bird", "a racing car": "toy car",
+        "a robot waving": "robot", "a toy robot": "toy robot", "a tin robot saying no": "robot", "a toy fish": "fish",
+    }  # fmt: skip
+    assert {prompt: words.kind_of(prompt) for prompt in named} == named
+    rough = words.warning("a toy bird flapping its wings")
+    assert rough is not None and "names a toy" in rough and "no kind" not in rough
+    assert "  toy bird" in words.as_text() and "\n  bird" not in words.as_text()

@@ -49,7 +49,8 @@ class Vocabulary:
     """Names are without articles.
 
     Attributes:
-        kinds: plain name ("fox") -> its motions ("running", ...), sorted. toys: the same of generated toys.
+        kinds: plain name ("fox") -> its motions ("running", ...), sorted. toys: the same of generated toys ("bird").
+        toy_names: what toys are called in captions ("owl") -> the toy ("bird").
         amounts: kind -> motion, in all its wordings -> how much it moves as authored, a quantile in [0, 1] of the training set's
             motion magnitude.
         other_names: more names that the model was trained with ("dog") -> the plain one ("husky").
@@ -57,6 +58,7 @@ class Vocabulary:
 
     kinds: dict[str, tuple[str, ...]]
     toys: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    toy_names: dict[str, str] = field(default_factory=dict)
     other_names: dict[str, str] = field(default_factory=dict)
     amounts: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -72,11 +74,14 @@ class Vocabulary:
         prompts = prompts if isinstance(prompts, dict) else {}
         kinds: dict[str, tuple[str, ...]] = {}
         toys: dict[str, tuple[str, ...]] = {}
+        toy_names: dict[str, str] = {}
         for name in sorted({*names, *[n for n in prompts if _is_name(n)][:MAX_KINDS]}):
             captions = prompts.get(name, [])
             captions = [c for c in captions if _is_name(c)][:MAX_PROMPTS] if isinstance(captions, list) else []
             toy = name.startswith("toy ")
             (toys if toy else kinds)[_bare(name)] = tuple(sorted({motion_words(c, name) for c in captions} - {""}))
+            if toy:
+                toy_names |= {n: _bare(name) for n in (_bare(name), *(subject_words(c, name) for c in captions)) if n}
         told = record.get("amounts", {})
         told = [(k, of) for k, of in told.items() if isinstance(of, dict)][:MAX_KINDS] if isinstance(told, dict) else []
         amounts = {
@@ -84,7 +89,7 @@ class Vocabulary:
         }
         others = {_bare(n): _bare(names[0]) for names in NAMES.values() if _bare(names[0]) in kinds for n in names[1:]}
         others = {n: k for n, k in others.items() if n not in kinds}
-        return cls(kinds=kinds, toys=toys, other_names=others, amounts=amounts)
+        return cls(kinds=kinds, toys=toys, toy_names=toy_names, other_names=others, amounts=amounts)
 
     @property
     def motions(self) -> tuple[str, ...]:
@@ -92,12 +97,14 @@ class Vocabulary:
         return tuple(sorted({m for motions in self.kinds.values() for m in motions}))
 
     def kind_of(self, prompt: str) -> str | None:
-        """The kind that the prompt names, the longest name first; plurals count."""
-        text = " ".join(_words(prompt))
-        names = {kind: kind for kind in self.kinds} | self.other_names
-        found = [name for name in names if re.search(rf"\b{re.escape(name.lower())}(s|es)?\b", text)]
-        longest = max(found, key=len, default=None)
-        return None if longest is None else names[longest]
+        """The kind that the prompt names, the longest name first; plurals count. A toy ("toy bird") where it names no other, or
+        says that it is one."""
+        words = _words(prompt)
+        kind = _named(words, {kind: kind for kind in self.kinds} | self.other_names)
+        if kind is not None and "toy" not in words:
+            return kind
+        toy = _named(words, self.toy_names)
+        return kind if toy is None else f"toy {toy}"
 
     def amount(self, prompt: str) -> float | None:
         """How much the motion that the prompt names (the longest of its kind's) usually moves, a quantile in [0, 1]; None where it
@@ -118,6 +125,8 @@ class Vocabulary:
             near = ", ".join(self.nearest_kinds(prompt, count=3))
             hint = f"did you mean {typo!r}? nearest in meaning: {near}" if typo else f"nearest in meaning: {near}"
             return f"{prompt!r} names no kind that this model knows; {hint} (`orbit4d vocabulary` lists all); expect a blur"
+        if kind.startswith("toy "):
+            return f"{prompt!r} names a toy, and of each toy the model saw few; expect a rough shape"
         return self._motion_warning(prompt, kind)
 
     def _motion_warning(self, prompt: str, kind: str) -> str | None:
@@ -165,7 +174,11 @@ class Vocabulary:
         import textwrap
 
         lines = []
-        for title, table in (("", self.kinds), (" of toys", self.toys)):
+        toys = {f"toy {name}": motions for name, motions in self.toys.items()}
+        for title, table in (
+            ("", self.kinds),
+            (" of toys, of which the model saw few each: expect rough shapes", toys),
+        ):
             if not table:
                 continue
             heading = f"{len(table)} kind{'s' * (len(table) > 1)}{title}"
@@ -225,13 +238,37 @@ def _bare(kind: str) -> str:
 
 
 def motion_words(caption: str, kind: str) -> str:
-    """What the caption says besides the kind: "a fox attacking" -> "attacking"; of a toy, from its first verb on."""
+    """What the caption says besides the kind: "a fox attacking" -> "attacking"; of a toy, from its verb on."""
     caption = " ".join(caption.split())
     if caption.lower().startswith(kind.lower() + " "):
         return caption[len(kind) + 1 :]
     words = caption.split()
-    verb = next((i for i, w in enumerate(words) if _is_verb(w.lower(), ())), None)
+    verb = _verb_of(words, kind)
     return "" if verb is None else " ".join(words[verb:])
+
+
+def subject_words(caption: str, kind: str) -> str:
+    """What a toy's caption calls it: "an owl that is saying no" -> "owl"; empty where it has no verb."""
+    words = caption.lower().split()
+    verb = _verb_of(words, kind)
+    subject = words[:verb] if verb else []
+    if subject[-2:] == ["that", "is"]:
+        subject = subject[:-2]
+    return " ".join(subject[1:] if subject[:1] and subject[0] in _ARTICLES else subject)
+
+
+def _verb_of(words: list[str], kind: str) -> int | None:
+    """Where the verb of a toy's caption stands; "racing" of a racing car is none."""
+    nouns = _bare(kind).lower().split()
+    verbs = (i for i, w in enumerate(words) if _is_verb(w.lower(), ()) and words[i + 1 : i + 2] != nouns)
+    return next(verbs, None)
+
+
+def _named(words: list[str], names: dict[str, str]) -> str | None:
+    """What the longest of `names` that stands among the words stands for."""
+    text = " ".join(words)
+    found = [name for name in names if re.search(rf"\b{re.escape(name.lower())}(s|es)?\b", text)]
+    return names[max(found, key=len)] if found else None
 
 
 def _without(prompt: str, phrases: list[str] | tuple[str, ...]) -> str:
