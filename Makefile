@@ -40,6 +40,7 @@ web:
 install: .venv/.created
 	@if [ ! -f $(STAMP) ] || [ -n "$$(find src cpp CMakeLists.txt pyproject.toml constraints.txt \
 	    -type f ! -name '*.pyc' -newer $(STAMP))" ]; then \
+	  echo "installing into .venv: three to six minutes, most of them torch"; \
 	  set -ex; \
 	  $(ENV) $(BIN)/python -m pip install --quiet -c constraints.txt torch; \
 	  $(ENV) $(BIN)/python -m pip install --quiet -c constraints.txt ".[dev]"; \

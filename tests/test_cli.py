@@ -91,6 +91,11 @@ def inputs(tmp_path: Path) -> Path:
 
 BAD = {
     "no input": (["generate", "--out", "O"], ["--prompt", "--image", "--static"]),
+    "command": (["generat", "--prompt", "a fox", "--out", "O"], ["generat", "did you mean 'generate'"]),
+    "shared frames alone": (
+        ["generate", "--prompt", "a fox", "--shared-frames", "4", "--out", "O"],
+        ["--shared-frames", "--orbits"],
+    ),
     "empty prompt": (["generate", "--prompt", "", "--out", "O"], ["--prompt", "empty"]),
     "blank prompt": (["generate", "--prompt", "  \t", "--out", "O"], ["--prompt", "empty"]),
     "motion": (["generate", "--prompt", "a fox", "--motion", "1.5", "--out", "O"], ["--motion", "1.5"]),

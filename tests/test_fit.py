@@ -255,6 +255,17 @@ def test_a_killed_construction_is_taken_up_and_ends_the_same(clips, tmp_path, mo
     assert not path.exists()
 
 
+def test_a_finished_construction_is_kept_for_whoever_asks_until_it_is_written(clips, tmp_path, monkeypatch):
+    config = replace(CONFIG, steps=20, gaussians=500)
+    path = tmp_path / "state"
+    whole = fit(clips[0], static_clip=clips[1], config=config, checkpoint=path, keep_checkpoint=True, progress=False)
+    monkeypatch.setattr(Trainer, "_advance", lambda self: pytest.fail("done already"))
+    again = fit(clips[0], static_clip=clips[1], config=config, checkpoint=path, progress=False)
+    assert again.history == whole.history and not path.exists()
+    for name, value in vars(whole.scene.at(0.6)).items():
+        assert torch.equal(value, getattr(again.scene.at(0.6), name)), name
+
+
 def test_a_checkpoint_of_something_else_is_not_taken_up(clips, tmp_path, caplog):
     short, path = replace(CONFIG, steps=3), tmp_path / "state"
     tensors = [clips[0].rgb, clips[0].times]

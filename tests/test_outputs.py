@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,22 @@ def test_a_link_to_a_folder_stays_a_link(tmp_path: Path) -> None:
     assert (tmp_path / "out").is_symlink()
     assert [p.name for p in (tmp_path / "disk").iterdir()] == ["new"]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["disk", "out"]
+
+
+def test_what_a_killed_process_left_is_removed_and_what_another_writes_is_not(tmp_path: Path) -> None:
+    left, kept, mine = (tmp_path / name for name in (".out.unfinished-a", ".out2.unfinished-a", ".out.notes"))
+    for folder in (left, kept, mine):
+        folder.mkdir()
+        (folder / "scene.html").write_text("half")
+        os.utime(folder, (0, 0))
+    with atomic_folder(tmp_path / "out") as first:
+        os.utime(first, (0, 0))
+        with atomic_folder(tmp_path / "out") as second:  # another run: the first still writes
+            assert first.is_dir() and not left.exists()
+            (second / "a").write_text("")
+        (first / "b").write_text("")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.notes", ".out2.unfinished-a", "out"]
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b"]
 
 
 def test_a_file_does_not_replace_a_folder(tmp_path: Path) -> None:

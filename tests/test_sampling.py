@@ -275,10 +275,44 @@ def test_an_image_without_words_is_given_those_of_the_captioner(pipe):
     assert torch.equal(seeing(image=image, caption=False, **QUICK).rgb, pipe(image=image, **QUICK).rgb)
     assert not torch.equal(seeing(image=image, prompt="a robot", **QUICK).rgb, told)
     assert not torch.equal(told, pipe(image=image, **QUICK).rgb)
+    with pytest.raises(InputError, match=r"RGBA tensor .* got str; .*load_condition_image"):
+        seeing.caption("fox.png")
     assert seeing(image=image, **QUICK).caption is None, "what was guessed is no caption"
     filmed = seeing(prompt="a fox", **QUICK)[[0, 1]]
     shown = seeing(image=image, references=filmed, **QUICK).rgb
     assert torch.equal(shown, seeing(image=image, references=filmed, caption=False, **QUICK).rgb), "it shows its motion"
+
+
+def test_what_a_picture_does_not_show_is_said(pipe):
+    class Seer(torch.nn.Module):
+        """Sees a fox in what is bright."""
+
+        kinds = ("a fox",)
+
+        def caption(self, picture):
+            fox = Caption(text="a fox running", kind="a fox", motion="running", kind_share=1.0, motion_share=1.0)
+            return fox if float(picture[:3].mean()) > 0.5 else None
+
+    parts = {"autoencoder": pipe.autoencoder, "denoiser": pipe.denoiser, "scheduler": pipe.scheduler}
+    seeing = Orbit4DPipeline(**parts, motion=pipe.motion | {"vocabulary": ["a fox", "a robot"]}, captioner=Seer())
+    fox, stranger = torch.ones(4, 64, 64), torch.cat([torch.zeros(3, 64, 64), torch.ones(1, 64, 64)])
+    filmed = OrbitalClip(
+        rgb=torch.zeros(2, 3, 32, 32),
+        alpha=torch.ones(2, 1, 32, 32),
+        cameras=Orbit(frames=2).cameras(32)[[0] * 2],
+        times=torch.linspace(0, 1, 2),
+    )
+
+    def said(**conditions) -> str:
+        return "; ".join(w for w in seeing.condition_warnings(**conditions) if "captioner" in w)
+
+    assert said(image=fox) == said(image=fox, prompt="a fox running") == said(image=fox, prompt="a thing") == ""
+    assert "the image shows none" in said(image=stranger) and "--prompt" in said(image=stranger)
+    assert "--prompt" not in said(image=stranger, prompt="a unicorn")
+    assert "names a robot" in said(image=fox, prompt="a robot") and "sees a fox" in said(image=fox, prompt="a robot")
+    assert "sees nothing it knows" in said(references=filmed, prompt="a robot")
+    assert "the video shows none" in said(references=filmed)
+    assert pipe.captioner is None and pipe.condition_warnings(image=stranger) == []
 
 
 def test_motion_quantiles_interpolate(pipe):

@@ -75,7 +75,7 @@ def generate(
     For example:
       orbit4d generate --prompt "a fox running" --out out/fox
       orbit4d generate --image cat.png --prompt "a cat" --motion 0.8 --out out/cat
-      orbit4d generate --video robot.mp4 --prompt "a robot dancing" --out out/robot
+      orbit4d generate --video robot.mp4 --out out/robot
       orbit4d generate --static statue.glb --seed 3 --out out/statue
 
     Args:
@@ -92,7 +92,7 @@ def generate(
         static: A GLB (its pose at time 0), Gaussians (.ply, .splat, scene.safetensors) or a clip of a static orbit: the
             object that is to move.
         static_up: Axis that points up in the Gaussians of --static, where the file does not say; z when absent.
-        motion: Amount of motion, 0 (least) to 1 (most); when absent what its training assets have on average.
+        motion: Amount of motion, 0 (least) to 1 (most); when absent what training clips of that kind and motion have.
         guidance_scale: Classifier-free guidance; 1 is none, more follows the conditions more closely.
         guidance_3d: Weight of the 3D-aware guidance term; 0 is none.
         seed: Seed of the noise.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import io
 import re
@@ -22,6 +23,10 @@ def parse(verbs: Verbs, arguments: list[str], *, prog: str, description: str) ->
     """The call that `arguments` ask for, not yet made. Raises InputError for bad usage and SystemExit(0) after --help."""
     import tyro
 
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in verbs:
+        close = difflib.get_close_matches(arguments[0], verbs, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(verbs)}"
+        raise InputError(f"{prog}: no command is called {arguments[0]!r}; {hint} See {prog} --help")
     boxes = io.StringIO()
     try:
         with redirect_stderr(boxes):

@@ -5,18 +5,25 @@ And the one way to parse JSON that a user brings: whatever is wrong with it is o
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from .errors import InputError
+
+_UNFINISHED = "unfinished-"
+"""In the names of the hidden folders that results grow in."""
+_SETTLED = 10.0
+"""Seconds after which such a folder is locked, if its maker lives."""
 
 
 @contextmanager
@@ -50,13 +57,19 @@ def atomic_path(destination: str | Path) -> Iterator[Path]:
 def atomic_folder(destination: str | Path) -> Iterator[Path]:
     """Yield a temporary folder beside `destination`; it replaces `destination` when the block ends without an error.
 
-    Only a folder that is empty or that an earlier call wrote should be passed: an existing one is replaced whole.
+    Only a folder that is empty or that an earlier call wrote should be passed: an existing one is replaced whole. Hidden
+    folders that killed processes left beside it on the way to the same destination are removed.
     Raises InputError when `destination` cannot be replaced (see `replaceable_folder`) or its parent cannot be written.
     """
     destination = replaceable_folder(destination)
     ensure_writable_parent(destination)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
-    old = None
+    prefix = f".{destination.name}.{_UNFINISHED}"
+    for stale in destination.parent.glob(f"{glob.escape(prefix)}*"):
+        if _is_old(stale) and (lock := _folder_lock(stale)) is not None:  # a killed process left it
+            shutil.rmtree(stale, ignore_errors=True)
+            os.close(lock)
+    temporary = Path(tempfile.mkdtemp(prefix=prefix, dir=destination.parent))
+    lock, old = _folder_lock(temporary), None
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -73,6 +86,33 @@ def atomic_folder(destination: str | Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if old is not None:
             shutil.rmtree(old, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def _is_old(folder: Path) -> bool:
+    """Whether it has had time to be locked by whoever made it."""
+    try:
+        return time.time() - folder.lstat().st_mtime > _SETTLED
+    except OSError:
+        return False
+
+
+def _folder_lock(folder: Path) -> int | None:
+    """An open descriptor that holds the lock of a folder of our own, for as long as it is open; None where another holds it or the
+    file system has no such locks."""
+    import fcntl
+
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def replaceable_folder(path: str | Path, *, argument: str = "output") -> Path:

@@ -70,7 +70,8 @@ def created_parents_removed_on_error(path: Path) -> Iterator[None]:
 
 
 def resume_file(out: str | Path) -> Path:
-    """The hidden file beside the folder `out` from which an interrupted construction is taken up by the same command."""
+    """The hidden file beside the folder `out` from which an interrupted construction is taken up by the same command; there until
+    the folder is."""
     folder = Path(out).absolute()
     return folder.with_name(f".{folder.name}.orbit4d-resume")
 

@@ -119,6 +119,8 @@ def generate(
     )
     _check_settings(guidance_scale=guidance_scale, guidance_3d=guidance_3d, seed=seed, steps=steps, fit_steps=fit_steps)
     check_orbits(orbits, shared_frames)
+    if shared_frames and orbits == 1:
+        raise InputError("--shared-frames: it says how much further orbits see of the first; give --orbits 2 to 4 too")
     if size not in SIZES:
         raise InputError(f"--size: expected one of {', '.join(map(str, SIZES))}, got {size}")
     settings = _settings(locals())
@@ -159,7 +161,7 @@ def generate(
                 f"{Path(image or '').name} looks like {seen.text!r}{' (the motion is a guess)' if seen.is_guess else ''}, and that "
                 "is what the model is told; say what it shows with --prompt, or nothing with --no-caption"
             )
-        for warning in (strange, *pipe.condition_warnings(**told)):
+        for warning in (strange, *pipe.condition_warnings(**told, prompt=prompt)):
             if warning:
                 note(warning)
 
@@ -219,6 +221,7 @@ def generate(
         report["caption"] = None if seen is None else asdict(seen) | {"captioner": pipe.captioner_hash}
         report["matched_motion"] = None if matched is None else asdict(matched)
         write_report(report, folder)
+    resume_file(out).unlink(missing_ok=True)
     return report
 
 
@@ -272,6 +275,7 @@ def reconstruct(
             _write_asset(scene, moving, folder, title=title)
         report = _report("reconstruct", settings, timer, scene, moving, fit_report)
         write_report(report, folder)
+    resume_file(out).unlink(missing_ok=True)
     return report
 
 
@@ -340,7 +344,10 @@ def load_static(path: str | Path, *, up: str | None = None) -> OrbitalClip:
         return render_clip(path, trajectory="static", frames=24, size=128)
     if is_gaussians(path):
         return load_condition_gaussians(path, up=up)
-    clip = load_clip(path, static=True)
+    try:
+        clip = load_clip(path, static=True)
+    except InputError as error:
+        raise InputError(f"--static: {error} (or a .glb, .ply or .splat file, or a scene)") from error
     moment_of(clip, argument=f"--static: {path}")
     return replace(clip, times=torch.zeros_like(clip.times))
 
@@ -388,6 +395,7 @@ def _construct(
             static_clip=static_clip,
             config=config,
             checkpoint=resume_file(out),
+            keep_checkpoint=True,  # until all is written: see `resume_file`
             progress=progress,
             on_step=None if watch is None else watch.fitted,
         )

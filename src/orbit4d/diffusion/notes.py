@@ -41,6 +41,25 @@ def references_note(record: dict, count: int) -> str | None:
     return None
 
 
+def picture_note(what: str, *, looks_like: str | None, asked: str | None, prompted: bool) -> str | None:
+    """A line on a picture or video (`what`) of something else than the model's vocabulary or than the prompt's kind.
+
+    looks_like: the kind that the captioner sees in it. asked: the kind that the prompt names. prompted: whether there is a prompt.
+    """
+    if asked is None:
+        if looks_like is not None:
+            return None
+        rest = "" if prompted else ", or say what it shows with --prompt if the model knows it"
+        return f"the {what} shows none of the kinds that the captioner knows; expect its colours and roughly its front{rest}"
+    if looks_like == asked:
+        return None
+    seen = "nothing it knows" if looks_like is None else f"a {looks_like}"
+    return (
+        f"the prompt names a {asked}, and in the {what} the captioner sees {seen}; where they differ, the words mostly win "
+        "over what is shown: to keep to that, leave the prompt out"
+    )
+
+
 def static_note(clip: OrbitalClip, cameras: Cameras) -> str | None:
     """A line when a camera to sample is far, in direction or scale, from its nearest view of the static `clip`; else None."""
     wanted, given = (functional.normalize(c.positions, dim=-1) for c in (cameras, clip.cameras))

@@ -25,7 +25,7 @@ from .denoiser import Denoiser
 from .guidance import Guidance
 from .hub import BUILT_IN, PARTS, load_complete, model_folder, read_record, weight_files
 from .machine import moved
-from .notes import MAX_REFERENCES, check_orbits, references_note, static_note
+from .notes import MAX_REFERENCES, check_orbits, picture_note, references_note, static_note
 from .paths import path_coefficients
 from .sampling import (
     SIZE,
@@ -148,6 +148,7 @@ class Orbit4DPipeline:
     def condition_warnings(
         self,
         *,
+        prompt: str | None = None,
         image: Tensor | None = None,
         references: OrbitalClip | None = None,
         static_clip: OrbitalClip | None = None,
@@ -159,10 +160,25 @@ class Orbit4DPipeline:
         orbit = orbit or Orbit()
         count = (image is not None) + (0 if references is None else len(references))
         count += min(shared_frames, orbit.frames) * (orbits > 1)
-        notes = [references_note(self.motion, count)]
+        notes = [references_note(self.motion, count), *self._picture_notes(prompt, image, references)]
         if static_clip is not None:
             notes.append(static_note(static_clip, phase_shifted(orbit, orbits)[0]))
         return [note for note in notes if note]
+
+    def _picture_notes(
+        self, prompt: str | None, image: Tensor | None, references: OrbitalClip | None
+    ) -> list[str | None]:
+        """What `picture_note` says of the image and of the references' first frame, where the model has a captioner."""
+        first = None if references is None else torch.cat([references.rgb[0], references.alpha[0]])
+        asked = self.vocabulary.kind_of(prompt) if prompt else None
+        notes = []
+        for what, picture in (("image", image), ("video", first)):
+            if picture is None or self.captioner is None or (asked or "").startswith("toy "):
+                continue
+            seen = self.caption(picture)
+            kind = None if seen is None else self.vocabulary.kind_of(seen.kind)
+            notes.append(picture_note(what, looks_like=kind, asked=asked, prompted=bool(prompt)))
+        return notes
 
     @property
     def usual_motion(self) -> float | None:
@@ -212,6 +228,11 @@ class Orbit4DPipeline:
             raise InputError("nothing to generate from: give --prompt, --image, --video or --static")
         if prompt is not None and not prompt.strip():
             raise InputError('--prompt: expected a description such as "a fox running", got an empty text')
+        if image is not None and not isinstance(image, Tensor):
+            raise InputError(
+                f"image: expected an RGBA tensor (4, h, w), got {type(image).__name__}; "
+                "orbit4d.conditions.load_condition_image(path) makes one of a file"
+            )
         if image is not None and (image.ndim != 3 or image.shape[0] != 4):
             raise InputError(f"image: expected RGBA of shape (4, h, w), got {tuple(image.shape)}")
         if references is not None:

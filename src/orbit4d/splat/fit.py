@@ -62,6 +62,7 @@ def fit(
     static_clip: OrbitalClip | None = None,
     config: FitConfig | None = None,
     checkpoint: str | Path | None = None,
+    keep_checkpoint: bool = False,
     device: str | torch.device = "cpu",
     progress: bool = True,
     on_step: OnStep | None = None,
@@ -75,6 +76,7 @@ def fit(
         static_clip: one moment of it from all around (all its times equal).
         checkpoint: file that the state is written to every few seconds, and removed from at the end. If it is there from
             an earlier run with the same clips and config, that run is taken up where it was, with the same result.
+        keep_checkpoint: write the end to it instead of removing it: the caller removes it when the scene is safe on the disk.
         device: where the optimisation runs; "cuda" needs gsplat. The scene comes back on the CPU.
         on_step: called after each step (see `OnStep`). What it raises ends the construction.
 
@@ -124,7 +126,7 @@ def fit(
         if checkpoint is not None:
             decides = [hull.surface, *_decisive(frames, start, features)]
             saved = Checkpoint(checkpoint, config, decides)
-        history = trainer.run(checkpoint=saved, progress=progress, on_step=on_step)
+        history = trainer.run(checkpoint=saved, keep=keep_checkpoint, progress=progress, on_step=on_step)
     return FitResult(scene=trainer.scene(), history=history, seconds=time.perf_counter() - started)
 
 
@@ -220,7 +222,9 @@ class Trainer:
         self.smoothed: float | None = None
         self.history: list[dict] = []
 
-    def run(self, *, checkpoint: Checkpoint | None, progress: bool, on_step: OnStep | None = None) -> list[dict]:
+    def run(
+        self, *, checkpoint: Checkpoint | None, keep: bool = False, progress: bool, on_step: OnStep | None = None
+    ) -> list[dict]:
         if checkpoint is not None and (state := checkpoint.load()) is not None:
             self.restore(state)
         bar = tqdm(total=self.config.steps, initial=self.step, desc="construct", unit="step", disable=not progress)
@@ -235,7 +239,7 @@ class Trainer:
                 if on_step is not None:
                     on_step(self.step, self.config.steps, self.scene)
         if checkpoint is not None:
-            checkpoint.remove()
+            checkpoint.save(self.state()) if keep else checkpoint.remove()
         return self.history
 
     def scene(self) -> Gaussians4D:
