@@ -137,6 +137,20 @@ def test_likelihood_recovers_the_statistics_of_a_gaussian():
     torch.testing.assert_close(FLOOR + raw.detach().exp(), target.std((0, 1)), atol=0.02, rtol=0)
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+def test_beta_weighs_what_can_be_told_exactly_less_and_leaves_the_optimum(beta):
+    torch.manual_seed(0)
+    target, deviation = torch.randn(4, 64, 3), torch.tensor([0.1, 0.4, 1.0]).expand(4, 64, 3)
+    mean = torch.zeros(4, 64, 3, requires_grad=True)
+    loss = token_likelihood(Distribution(mean=mean, deviation=deviation), target, beta=beta)
+    (gradient,) = torch.autograd.grad(loss, mean)
+    expected = -target * deviation ** (2 * beta - 2) / target.numel()
+    torch.testing.assert_close(gradient, expected)
+    s = (target.square().mean() ** 0.5).detach().requires_grad_()  # the best deviation of these targets about 0
+    best = token_likelihood(Distribution(mean=torch.zeros(4, 64, 3), deviation=s.expand(4, 64, 3)), target, beta=beta)
+    assert abs(float(torch.autograd.grad(best, s)[0])) < 1e-5
+
+
 def test_means_alone_are_half_the_squared_error():
     target = torch.randn(3, 4, 5)
     q = Distribution(mean=torch.zeros(3, 4, 5), deviation=None)

@@ -34,6 +34,8 @@ class TransferConfig:
     teacher_frames: int = 4
     """Frames of a row or column, the crossing one and a clean reference included."""
     nll_weight: float = 0.4
+    nll_beta: float = 0.0
+    """In [0, 1]: how little what can be told exactly outweighs the rest, see `transfer.likelihood`."""
     bures_weight: float = 0.1
     decorrelation_weight: float = 0.1
     statistics_batches: int = 24
@@ -45,6 +47,8 @@ class TransferConfig:
         counts = (self.crossings, self.statistics_batches, self.statistics_bins)
         if min(counts) < 1 or self.teacher_frames < 2:
             raise InputError("transfer: expected crossings, batches and bins from 1 and teacher frames from 2")
+        if not 0 <= self.nll_beta <= 1:
+            raise InputError(f"transfer: expected nll_beta in [0, 1], got {self.nll_beta}")
         if min(self.nll_weight, self.bures_weight, self.decorrelation_weight) < 0:
             raise InputError("transfer: expected weights from 0")
 
@@ -76,7 +80,7 @@ def predicted(
 
 
 def transfer_losses(
-    held: StreamFeatures, block: int, found: dict[Prior, tuple[Crossing, Tensor]], *, shared: bool
+    held: StreamFeatures, block: int, found: dict[Prior, tuple[Crossing, Tensor]], *, shared: bool, beta: float = 0.0
 ) -> dict[str, Tensor]:
     """nll_spatial, bures_spatial, nll_temporal, bures_temporal (those that there are targets for) and correlation."""
     losses: dict[str, Tensor] = {}
@@ -84,7 +88,7 @@ def transfer_losses(
         q, kept = predicted(held, block, crossing, prior=prior, on_temporal=shared or prior == "temporal")
         if not len(kept):
             continue
-        losses[f"nll_{prior}"] = token_likelihood(q, target[kept])
+        losses[f"nll_{prior}"] = token_likelihood(q, target[kept], beta=beta)
         if q.deviation is not None:
             losses[f"bures_{prior}"] = frame_distance(q, target[kept])
     if block in held.temporal and held.active is not None:

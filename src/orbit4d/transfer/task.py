@@ -119,7 +119,7 @@ class OrsterTask(DenoiserTask):
             prediction=prediction,
             scored_frames=batch.scored_frames,
         )
-        terms = transfer_losses(held, self.block, found, shared=self.shared)
+        terms = transfer_losses(held, self.block, found, shared=self.shared, beta=self.transfer.nll_beta)
         spatial, temporal = (weighted(terms, self.transfer, prior) for prior in ("spatial", "temporal"))
         total = self.total(flow, motion)
         if spatial is not None:
