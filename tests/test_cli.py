@@ -364,7 +364,9 @@ def test_a_failure_keeps_the_earlier_output(
     assert main(["reconstruct", str(clip), "--steps", "1", "--out", str(out)]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert [p.name for p in out.iterdir()] == ["report.json"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["clip", "out"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.orbit4d-resume", "clip", "out"], (
+        "the construction is kept"
+    )
 
 
 def test_render_a_turning_cube(inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
