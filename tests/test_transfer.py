@@ -17,7 +17,7 @@ from orbit4d.transfer.decorrelation import cross_correlation
 from orbit4d.transfer.likelihood import token_likelihood
 from orbit4d.transfer.orster import confined, is_temporal, temporal_parameters
 from orbit4d.transfer.teacher import level_of, log_snr
-from orbit4d.transfer.whitening import Statistics, Whitening
+from orbit4d.transfer.whitening import BOUND, Statistics, Whitening
 
 
 def gaussian(seed: int, k: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
@@ -262,6 +262,17 @@ def test_whitening_recovers_mean_and_covariance_of_a_gaussian(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"no")
     with pytest.raises(InputError, match="statistics"):
         Whitening.load(tmp_path / "w.safetensors")
+
+
+def test_a_teacher_off_its_data_gives_bounded_targets():
+    torch.manual_seed(0)
+    statistics = Statistics(width=6, edges=torch.zeros(0))
+    features = torch.randn(200, 20, 6)
+    statistics.add(features, torch.zeros(200))
+    made = statistics.whitening(dims=4)
+    usual, far = made(features, torch.zeros(200)), made(100 * features, torch.zeros(200))
+    assert float(usual.abs().max()) < BOUND == float(far.abs().max())
+    assert bool(((far * usual)[usual.abs() > 0.5] > 0).all()), "clipped, not folded"
 
 
 def test_features_that_do_not_vary_are_refused():

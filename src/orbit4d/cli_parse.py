@@ -25,7 +25,7 @@ def parse(verbs: Verbs, arguments: list[str], *, prog: str, description: str) ->
 
     if arguments and not arguments[0].startswith("-") and arguments[0] not in verbs:
         close = difflib.get_close_matches(arguments[0], verbs, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(verbs)}"
+        hint = f"did you mean {close[0]!r}?" if close else f"expected one of {', '.join(verbs)}."
         raise InputError(f"{prog}: no command is called {arguments[0]!r}; {hint} See {prog} --help")
     boxes = io.StringIO()
     try:

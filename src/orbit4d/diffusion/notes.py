@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from ..cameras import MAX_ORBITS, Cameras
 from ..clip import OrbitalClip
+from ..data.wordings import with_article
 from ..errors import InputError
 
 MAX_REFERENCES = 16
@@ -53,9 +54,9 @@ def picture_note(what: str, *, looks_like: str | None, asked: str | None, prompt
         return f"the {what} shows none of the kinds that the captioner knows; expect its colours and roughly its front{rest}"
     if looks_like == asked:
         return None
-    seen = "nothing it knows" if looks_like is None else f"a {looks_like}"
+    seen = "nothing it knows" if looks_like is None else with_article(looks_like)
     return (
-        f"the prompt names a {asked}, and in the {what} the captioner sees {seen}; where they differ, the words mostly win "
+        f"the prompt names {with_article(asked)}, and in the {what} the captioner sees {seen}; where they differ, the words mostly win "
         "over what is shown: to keep to that, leave the prompt out"
     )
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..data.vocabulary import NAMES
+from ..data.wordings import with_article
 from .text import encode_text
 
 TYPO = 0.75
@@ -192,8 +193,7 @@ class Vocabulary:
                 ]
         if self.kinds:
             kind, motions = next((k, m) for k, m in sorted(self.kinds.items(), key=lambda item: not item[1]))
-            article = "an" if kind[0] in "aeiou" else "a"
-            example = f"{article} {kind} {motions[0]}" if motions else f"{article} {kind}"
+            example = f"{with_article(kind)} {motions[0]}" if motions else with_article(kind)
             lines += ["", f'for example: orbit4d generate --prompt "{example}" --out out/{kind.replace(" ", "_")}']
         return "\n".join(lines) if lines else "this model has no vocabulary of words"
 

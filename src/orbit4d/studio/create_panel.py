@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..data.wordings import with_article
 from ..errors import InputError
 from .result_panel import line, number, problem
 from .runs import Runs
@@ -68,8 +69,7 @@ class CreatePanel:
             name = str(kind.value)
             if name in vocabulary.kinds:
                 does = str(motion.value) if motion.value in vocabulary.kinds[name] else ""
-                article = "an" if name[0] in "aeiou" else "a"
-                self._prompt.value = f"{article} {name} {does}".strip()
+                self._prompt.value = f"{with_article(name)} {does}".strip()
 
         @kind.on_update
         def _(_: Any) -> None:

@@ -1,9 +1,10 @@
 """Frozen statistics of a teacher's features: whitened, and projected to the few directions that vary most.
 
-    y = D^(-1/2) U^T (f - m(l)),    Cov(f - m) = U' D' U'^T,    U, D = the k largest of U', D'
+    y = clip(D^(-1/2) U^T (f - m(l)), -BOUND, BOUND),    Cov(f - m) = U' D' U'^T,    U, D = the k largest of U', D'
 
 m(l) is the mean over the dataset at log-SNR l, in bins: the level of noise moves all features of a network together and would
-otherwise take up the first directions, which say nothing of the object. Over the dataset y has mean 0 and covariance I.
+otherwise take up the first directions, which say nothing of the object. Over the dataset y has mean 0 and covariance I, but for what
+is clipped.
 """
 
 from __future__ import annotations
@@ -16,12 +17,15 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..files import atomic_path
 
+BOUND = 5.0
+"""Standard deviations. Once in some hundred rows or columns a small teacher is asked of what it was not trained for and its
+features are twenty times as long as usual; one such target would outweigh all others of its step."""
 RELATIVE_EPS = 1e-5
 """Of the largest variance: added to all before they are divided by."""
 
 
 class Whitening(nn.Module):
-    """y = (f - mean[bin]) @ projection; nothing here is trained."""
+    """y = clip((f - mean[bin]) @ projection); nothing here is trained."""
 
     edges: Tensor
     mean: Tensor
@@ -41,7 +45,7 @@ class Whitening(nn.Module):
         mean = self.mean[torch.bucketize(log_snr, self.edges)]
         centred = features.float() - mean.view(len(mean), *[1] * (features.ndim - 2), -1)
         with torch.autocast(features.device.type, enabled=False):  # as the statistics were measured
-            return centred @ self.projection
+            return (centred @ self.projection).clamp(-BOUND, BOUND)
 
     def save(self, path: Path) -> None:
         from safetensors.torch import save_file
