@@ -56,8 +56,8 @@ def picture_note(what: str, *, looks_like: str | None, asked: str | None, prompt
         return None
     seen = "nothing it knows" if looks_like is None else with_article(looks_like)
     return (
-        f"the prompt names {with_article(asked)}, and in the {what} the captioner sees {seen}; where they differ, the words mostly win "
-        "over what is shown: to keep to that, leave the prompt out"
+        f"the prompt names {with_article(asked)}, and in the {what} the captioner sees {seen}; where they differ, the words "
+        "mostly win over what is shown: to keep to that, leave the prompt out"
     )
 
 

@@ -3,8 +3,8 @@
     y = clip(D^(-1/2) U^T (f - m(l)), -BOUND, BOUND),    Cov(f - m) = U' D' U'^T,    U, D = the k largest of U', D'
 
 m(l) is the mean over the dataset at log-SNR l, in bins: the level of noise moves all features of a network together and would
-otherwise take up the first directions, which say nothing of the object. Over the dataset y has mean 0 and covariance I, but for what
-is clipped.
+otherwise take up the first directions, which say nothing of the object. Over the dataset y has mean 0 and covariance I, but for
+what is clipped.
 """
 
 from __future__ import annotations
