@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,8 +37,10 @@ from orbit4d.diffusion.trainer import fit  # noqa: E402
 from orbit4d.errors import InputError  # noqa: E402
 from orbit4d.files import digest, json_digest, parse_json  # noqa: E402
 from orbit4d.report import hardware, versions  # noqa: E402
+from orbit4d.transfer.orster import TransferConfig  # noqa: E402
 from orbit4d.transfer.own_teacher import OwnTeacher  # noqa: E402
 from orbit4d.transfer.train import collect_teacher  # noqa: E402
+from orbit4d.transfer.whitening import BOUND  # noqa: E402
 
 CASE = ("row", "assets", "seed", "steps", "budget", "transfer", "protocol")
 MOMENTS = 6
@@ -115,6 +117,7 @@ def protocol(a: Arguments, config: DenoiserConfig, *, trained: LatentSet, held: 
         "consistency": a.consistency,
         "construction": a.construction,
         "autoencoder": digest(sorted(a.autoencoder.glob("*.safetensors"))),
+        "transfer": asdict(TransferConfig()) | {"bound": BOUND},
         "trained_on": trained.identity,
         "held": held.identity,
     }

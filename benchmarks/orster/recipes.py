@@ -7,7 +7,7 @@ it is about.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from orbit4d.transfer.teacher import PRIORS, Prior, Teacher
 from orbit4d.transfer.train import default_block, start_from_teachers, with_priors
 
 DEPTH = 4
-BLOCK = default_block(DEPTH)
 MEANS = {"prior_kind": "means"}
 WIDE_SHARE = 0.5
 """Of the mixture's samples: from the static and the video set."""
@@ -103,7 +102,13 @@ def training_set(work: Path, row: Row, assets: int) -> LatentSet:
 
 
 def teachers(work: Path) -> dict[Prior, Teacher]:
-    return {p: OwnTeacher(work / "teachers" / p / "teacher", prior=p, block=BLOCK) for p in PRIORS}
+    return {p: OwnTeacher(work / "teachers" / p / "teacher", prior=p) for p in PRIORS}
+
+
+def transfer_config(settings: dict[str, Any]) -> TransferConfig:
+    """`settings` over the defaults; numbers from a command line or JSON become what the field is."""
+    whole = {f.name for f in fields(TransferConfig) if f.type == "int"}
+    return TransferConfig(**{name: int(v) if name in whole else v for name, v in settings.items()})
 
 
 def make_task(
@@ -134,7 +139,7 @@ def make_task(
         out=out,
         autoencoder=None,
         teachers=given,
-        transfer=TransferConfig(**(transfer | row.transfer)),
+        transfer=transfer_config(transfer | row.transfer),
     )
 
 

@@ -29,12 +29,12 @@ from .whitening import Whitening
 class TransferConfig:
     """How much of what is asked of the teachers in a step, and what it weighs."""
 
-    crossings: int = 6
+    crossings: int = 4
     """Rows, and as many columns, a step; each gives the target of one of the student's frames."""
-    teacher_frames: int = 4
+    teacher_frames: int = 3
     """Frames of a row or column, the crossing one and a clean reference included."""
     nll_weight: float = 0.4
-    nll_beta: float = 0.0
+    nll_beta: float = 0.5
     """In [0, 1]: how little what can be told exactly outweighs the rest, see `transfer.likelihood`."""
     bures_weight: float = 0.1
     decorrelation_weight: float = 0.1
