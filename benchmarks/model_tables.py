@@ -26,7 +26,11 @@ estimate at t = 1 shows the object, its mean error in degrees
 """
         + "\n\n".join(parts)
         + "\n\n![training losses](../benchmarks/results/denoiser_ablations_curves.png)"
-        + ("\n\n![training losses, 28 assets](../benchmarks/results/denoiser_ablations_wide_curves.png)" if wide else "")
+        + (
+            "\n\n![training losses, 28 assets](../benchmarks/results/denoiser_ablations_wide_curves.png)"
+            if wide
+            else ""
+        )
     )
 
 
