@@ -14,6 +14,8 @@ def denoiser_ablations(report: dict, reports: dict) -> str:
     parts = _ablation_tables(report)
     if wide := reports.get("denoiser_ablations_wide"):
         parts += _ablation_tables(wide)
+    if framing := reports.get("denoiser_framing"):
+        parts.append(_framing_table(framing))
     return (
         """## What each ingredient of the denoiser is worth
 
@@ -50,6 +52,39 @@ def _ablation_tables(report: dict) -> list[str]:
         parts.append(f"**{TASKS[task]}**, {found['steps']:,} steps, {report.get('data', '14 assets')}\n\n")
         parts[-1] += table(["variant", "seeds", "parameters", *figures.values()], rows)
     return parts
+
+
+def _framing_table(report: dict) -> str:
+    rows = []
+    for name, entry in report["framings"].items():
+        runs, seen = entry["rows"], entry["seen"]
+        figures = [
+            _spread([r["one_step"]["azimuth_error_deg"] for r in runs]),
+            _spread([r["one_step"]["static_view_correlation"] for r in runs]),
+            _spread([r["sample"]["azimuth_error_deg"] for r in runs]),
+            _spread([r["sample"]["static_foreground_psnr"] for r in runs]),
+            f"{entry['repeat_the_input']['sample']['static_foreground_psnr']:.2f}",
+        ]
+        rows.append([name, len(runs), f"{seen['covered']:.1%}", f"{seen['cut']:.0%}", *figures])
+    count = next(iter(report["framings"].values()))["training_clips"]
+    says = "; ".join(f"`{name}`: {entry['says']}" for name, entry in report["framings"].items())
+    return f"""**Framing**, one picture to static views, the variant `best`, {count} clips in training. {says}. *covered*: of the
+pixels, by the object; *cut*: of the moving orbits, by the frame's border. Each is scored on its own pictures.
+
+""" + table(
+        [
+            "framing",
+            "seeds",
+            "covered",
+            "cut",
+            "azimuth",
+            "views",
+            "azimuth of samples",
+            "foreground dB of samples",
+            "of repeating",
+        ],
+        rows,
+    )
 
 
 TASKS = {"views": "One picture to static views", "orbit": "One picture and words to a moving orbit"}

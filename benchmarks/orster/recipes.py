@@ -25,6 +25,7 @@ from orbit4d.transfer.teacher import PRIORS, Prior, Teacher
 from orbit4d.transfer.train import default_block, start_from_teachers, with_priors
 
 DEPTH = 4
+BLOCK = default_block(DEPTH)
 MEANS = {"prior_kind": "means"}
 WIDE_SHARE = 0.5
 """Of the mixture's samples: from the static and the video set."""
@@ -102,7 +103,7 @@ def training_set(work: Path, row: Row, assets: int) -> LatentSet:
 
 
 def teachers(work: Path) -> dict[Prior, Teacher]:
-    return {p: OwnTeacher(work / "teachers" / p / "teacher", prior=p) for p in PRIORS}
+    return {p: OwnTeacher(work / "teachers" / p / "teacher", prior=p, block=BLOCK) for p in PRIORS}
 
 
 def transfer_config(settings: dict[str, Any]) -> TransferConfig:

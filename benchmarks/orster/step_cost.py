@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import torch
 import tyro
-from recipes import ROWS, make_task, network, training_set
+from recipes import ROWS, block_of, make_task, network, training_set
 from shared_paths import add_benchmarks
 
 add_benchmarks()
@@ -109,7 +109,7 @@ def random_teachers(make: Callable[[], Denoiser], folder: Path) -> dict[Prior, T
         save_half(model, model.state_dict(), where / "denoiser")
         record = {"prior": prior, "licence": "apache-2.0", "autoencoder": "", "log_m_mean": 0.0, "log_m_std": 1.0}
         (where / RECORD).write_text(json.dumps(record))
-        found[prior] = OwnTeacher(where, prior=prior)
+        found[prior] = OwnTeacher(where, prior=prior, block=block_of(make))
     return found
 
 

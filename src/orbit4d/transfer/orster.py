@@ -29,9 +29,9 @@ from .whitening import Whitening
 class TransferConfig:
     """How much of what is asked of the teachers in a step, and what it weighs."""
 
-    crossings: int = 4
+    crossings: int = 6
     """Rows, and as many columns, a step; each gives the target of one of the student's frames."""
-    teacher_frames: int = 3
+    teacher_frames: int = 4
     """Frames of a row or column, the crossing one and a clean reference included."""
     nll_weight: float = 0.4
     nll_beta: float = 0.5

@@ -26,8 +26,8 @@ class OwnTeacher:
 
     ordered = False
 
-    def __init__(self, folder: Path, *, prior: Prior, block: int = -1) -> None:
-        """`block` may count from the end; the last by default. Raises InputError when the folder holds no such teacher."""
+    def __init__(self, folder: Path, *, prior: Prior, block: int) -> None:
+        """`block` may count from the end, as -1. Raises InputError when the folder holds no such teacher."""
         record = read_record(folder)
         if record["prior"] != prior:
             raise InputError(f"{folder}: is a {record['prior']} teacher, expected a {prior} one; swap the two")

@@ -91,7 +91,7 @@ def train_orster(
     init_from_teachers: bool = False,
     non_commercial: bool = False,
     block: int | None = None,
-    teacher_block: int = -1,
+    teacher_block: int | None = None,
     transfer: TransferConfig | None = None,
     stop_after: int | None = None,
     **settings: Any,
@@ -104,8 +104,7 @@ def train_orster(
         autoencoder, damped, stop_after, settings: as for `train_teacher`. init: a model to start from.
         init_from_teachers: the student's streams start from own teachers'.
         non_commercial: agree to a teacher whose licence does not allow everything; else such a teacher is refused.
-        block: after which the student is asked for the teachers' features; the middle when None.
-        teacher_block: of own teachers, after which their features are taken; -1 is the last.
+        block: after which the student is asked for the teachers' features; the middle when None. teacher_block: of own teachers.
 
     Raises InputError for no teacher, one that does not fit, or one whose licence was not agreed to, and in a launcher of several
     processes.
@@ -127,7 +126,7 @@ def train_orster(
             source,
             prior=prior,
             grid=recipe.make_denoiser().grid,
-            block=teacher_block,
+            block=block if teacher_block is None else teacher_block,
         )
         for prior, source in given.items()
         if source is not None
